@@ -1,0 +1,127 @@
+//! The ChaCha20 keystream, and nothing else.
+//!
+//! One documented stream: the original ChaCha20 of D. J. Bernstein (64-bit block counter, 64-bit
+//! nonce), counter and nonce zero, for a key that is used for exactly one call. Because every key
+//! is used once, neither counter nor nonce ever has to be remembered, and no position can be
+//! handed out twice. For the first 256 GiB of a key this is the keystream of RFC 8439 with a zero
+//! nonce and an initial counter of 0.
+//!
+//! This room chooses the kernel; it must never keep a key, and it must not branch on one.
+
+mod portable;
+
+/// Bytes of a key.
+pub(crate) const KEY_LEN: usize = 32;
+
+/// A ChaCha20 key. A plain array, so that whoever holds one says where it is wiped.
+pub(crate) type Key = [u8; KEY_LEN];
+
+/// Overwrites `out` with the keystream of `key`, from its first byte.
+///
+/// The key must not be used for another call. What the kernel leaves behind is said in its file.
+pub(crate) fn keystream(key: &Key, out: &mut [u8]) {
+    portable::keystream(key, out);
+}
+
+/// One absorbing step: `key' = keystream(key XOR input)[..32]`.
+///
+/// `input` is shorter than or as long as a key and is padded with zeros. The old key cannot be had
+/// back from the new one. Whoever knows one of the two inputs, but not the other, learns nothing
+/// about the result.
+pub(crate) fn step(key: &Key, input: &[u8]) -> Key {
+    use zeroize::Zeroize;
+    let mut mixed = *key;
+    for (k, i) in mixed.iter_mut().zip(input) {
+        *k ^= i;
+    }
+    let mut next = [0; KEY_LEN];
+    keystream(&mixed, &mut next);
+    mixed.zeroize();
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8439, appendix A.1, test vectors 1 and 2 (key 0, nonce 0, counters 0 and 1).
+    #[test]
+    fn the_keystream_of_the_zero_key_is_that_of_rfc_8439() {
+        let mut out = [0; 128];
+        keystream(&[0; 32], &mut out);
+        assert_eq!(
+            hex(&out),
+            "76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7\
+             da41597c5157488d7724e03fb8d84a376a43b8f41518a11cc387b669b2ee6586\
+             9f07e7be5551387a98ba977c732d080dcb0f29a048e3656912c6533e32ee7aed\
+             29b721769ce64e43d57133b074d839d531ed1f28510afb45ace10a1f4b794d6f"
+        );
+    }
+
+    /// RFC 8439, appendix A.1, test vectors 3 (counter 1) and 4 (counter 2).
+    #[test]
+    fn later_blocks_and_other_keys_are_those_of_rfc_8439() {
+        let mut key = [0; 32];
+        key[31] = 1;
+        let mut out = [0; 128];
+        keystream(&key, &mut out);
+        assert_eq!(
+            hex(&out[64..]),
+            "3aeb5224ecf849929b9d828db1ced4dd832025e8018b8160b82284f3c949aa5a\
+             8eca00bbb4a73bdad192b5c42f73f2fd4e273644c8b36125a64addeb006c13a0"
+        );
+        let mut key = [0; 32];
+        key[1] = 0xff;
+        let mut out = [0; 192];
+        keystream(&key, &mut out);
+        assert_eq!(
+            hex(&out[128..]),
+            "72d54dfbf12ec44b362692df94137f328fea8da73990265ec1bbbea1ae9af0ca\
+             13b25aa26cb4a648cb9b9d1be65b2c0924a66c54d545ec1b7374f4872e99f096"
+        );
+    }
+
+    /// RFC 8439, section 2.3.2: a nonce and a counter, to hold the oracle itself to the standard.
+    #[test]
+    fn the_oracle_gives_the_block_of_rfc_8439_section_2_3_2() {
+        use rand_core::{Rng, SeedableRng};
+        let key: [u8; 32] = core::array::from_fn(|i| i as u8);
+        let mut oracle = rand_chacha::ChaCha20Rng::from_seed(key);
+        // The RFC's 96-bit nonce is the upper half of the counter and the stream number here.
+        oracle.set_stream(u64::from_le_bytes([0, 0, 0, 0x4a, 0, 0, 0, 0]));
+        oracle.set_word_pos((u128::from(0x0900_0000_u32) << 32 | 1) * 16);
+        let mut out = [0; 64];
+        oracle.fill_bytes(&mut out);
+        assert_eq!(
+            hex(&out),
+            "10f1e7e4d13b5915500fdd1fa32071c4c7d1f4c733c068030422aa9ac3d46c4e\
+             d2826446079faa0914c2d705d98b02a2b5129cd1de164eb9cbd083e8a2503c4e"
+        );
+    }
+
+    #[test]
+    fn every_length_is_a_prefix_of_the_same_stream() {
+        let key = [7; 32];
+        let mut whole = [0; 2048];
+        keystream(&key, &mut whole);
+        for len in 0..whole.len() {
+            let mut out = vec![0; len];
+            keystream(&key, &mut out);
+            assert_eq!(out, whole[..len], "length {len}");
+        }
+    }
+
+    #[test]
+    fn a_step_depends_on_key_and_input_and_pads_with_zeros() {
+        let a = step(&[1; 32], &[2; 32]);
+        assert_ne!(a, step(&[1; 32], &[3; 32]));
+        assert_ne!(a, step(&[4; 32], &[2; 32]));
+        let mut padded = [0; 32];
+        padded[..16].copy_from_slice(&[9; 16]);
+        assert_eq!(step(&[1; 32], &[9; 16]), step(&[1; 32], &padded));
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+}

@@ -1,0 +1,37 @@
+//! The portable kernel: `rand_chacha`'s block core, four blocks at a time.
+//!
+//! It is the kernel of every machine without a faster one, and the oracle that faster ones are
+//! held against. `rand_chacha` picks SSE2, SSSE3 or AVX2 at run time by itself.
+//!
+//! What is wiped: the scratch blocks and the core with its copy of the key. What is not: registers,
+//! and whatever the compiler spilled to the stack inside `rand_chacha`.
+
+use core::hint::black_box;
+
+use rand_chacha::ChaCha20Core;
+use rand_core::SeedableRng;
+use rand_core::block::Generator;
+use zeroize::Zeroize;
+
+use super::Key;
+
+/// `rand_chacha` makes four blocks of 64 bytes at once.
+const STRIDE: usize = 256;
+
+pub(super) fn keystream(key: &Key, out: &mut [u8]) {
+    let mut core = ChaCha20Core::from_seed(*key);
+    let mut words = [0u32; STRIDE / 4];
+    for chunk in out.chunks_mut(STRIDE) {
+        core.generate(&mut words);
+        for (bytes, word) in chunk.chunks_mut(4).zip(&words) {
+            for (to, from) in bytes.iter_mut().zip(word.to_le_bytes()) {
+                *to = from;
+            }
+        }
+    }
+    words.zeroize();
+    // The core keeps the key and has no way to be wiped: overwrite it with that of the zero key,
+    // and keep the compiler from dropping the write as dead.
+    core = ChaCha20Core::from_seed([0; 32]);
+    black_box(&mut core);
+}

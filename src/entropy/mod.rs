@@ -1,0 +1,360 @@
+//! Entropy: gathered for a rekey, absorbed in between, and how long not to trust it.
+//!
+//! Pure: this room mixes what the sources give and decides when enough time has passed; the sources
+//! themselves are below it. The rules it upholds:
+//!
+//! * A rekey hashes the old key and every source, each with its name and length, so that no source
+//!   can cancel another. It needs 32 bytes of the kernel, or it fails; CPU and injected bytes add
+//!   diversity and never replace them.
+//! * The CPU comes before the kernel.
+//! * What is credited is for the report alone.
+//! * After a machine was restored the kernel's generator may still be the same in all clones: a
+//!   generator stays *unsettled* until an absorb at or after a deadline has ended that.
+
+mod cpu;
+mod injected;
+mod kernel;
+mod stamp;
+
+use core::fmt;
+
+use blake2::Blake2sMac;
+use blake2::digest::{FixedOutput, KeyInit, Update, consts::U32};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::cipher::{self, Key};
+use crate::error::Error;
+use crate::world::Epoch;
+
+pub(crate) use injected::{digest, publish as publish_injected};
+#[cfg(target_os = "linux")]
+pub(crate) use kernel::prepare;
+
+/// CPU bytes that make a rekey diverse, and bytes the kernel must give.
+pub(crate) const FULL: usize = 32;
+
+/// CPU bytes of an absorb at level `PerCall`.
+pub(crate) const PER_CALL_CPU: usize = 16;
+
+/// Bytes of things that differ without being random: time stamp counter, wall clock, thread,
+/// address, and a count of gathers.
+pub(crate) const DIVERSIFIERS: usize = 40;
+
+/// The seam between the generator and its sources.
+pub(crate) trait Entropy {
+    /// Fills `out` from the CPU's generator. False, with `out` zero, if it has none or if it fails
+    /// its health rules.
+    fn cpu(&self, out: &mut [u8]) -> bool;
+
+    /// Like [`cpu`](Self::cpu), from the CPU's conditioned noise source (slow).
+    fn cpu_seed(&self, out: &mut [u8; FULL]) -> bool;
+
+    /// Fills `out` from the kernel.
+    fn kernel(&self, out: &mut [u8; FULL]) -> Result<(), Error>;
+
+    /// Makes the kernel reseed, once per VM epoch. False where that is not allowed.
+    fn reseed_kernel(&self, epoch: &Epoch) -> bool;
+
+    /// Bytes handed in by the embedder or the host, and whether they were declared unique in this
+    /// VM epoch.
+    fn injected(&self, epoch: &Epoch, out: &mut Key) -> bool;
+
+    /// Things that differ without being random.
+    fn diversifiers(&self, out: &mut [u8; DIVERSIFIERS]);
+
+    /// Monotonic time in nanoseconds, read exactly.
+    fn now(&self) -> u64;
+
+    /// The same to a few milliseconds, cheaper, without a system call.
+    fn now_coarse(&self) -> u64;
+
+    /// When this process first looked at `epoch`'s machine: `now`, unless it is on record.
+    fn settling_began(&self, epoch: &Epoch, now: u64) -> u64;
+
+    /// Nanoseconds after which the kernel must have reseeded.
+    fn settling_time(&self) -> u64;
+}
+
+/// Which differing sources went into the last rekey. What tells this clone from its siblings.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Diversity {
+    cpu_bits: u16,
+    injected_bits: u16,
+    kernel_reseeded: bool,
+}
+
+impl Diversity {
+    /// Bits credited to CPU randomness: 256, or 0 where there is none or its health rules failed.
+    pub fn cpu_bits(&self) -> u32 {
+        self.cpu_bits.into()
+    }
+
+    /// Bits credited to unique bytes of [`notify_restored`](crate::notify_restored), as declared
+    /// by the caller: 256 at most.
+    pub fn injected_bits(&self) -> u32 {
+        self.injected_bits.into()
+    }
+
+    /// Whether the kernel was made to reseed in this VM epoch (`RNDRESEEDCRNG`).
+    pub fn kernel_reseeded(&self) -> bool {
+        self.kernel_reseeded
+    }
+
+    /// Whether nothing is known that would tell this clone from its siblings.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the last rekey took enough of the CPU.
+    pub(crate) fn has_cpu(&self) -> bool {
+        self.cpu_bits != 0
+    }
+}
+
+impl fmt::Display for Diversity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let mut part = |f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>| {
+            write!(f, "{}{text}", core::mem::replace(&mut separator, ", "))
+        };
+        if self.is_none() {
+            return f.write_str("none");
+        }
+        if self.cpu_bits != 0 {
+            part(f, format_args!("CPU {} bits", self.cpu_bits))?;
+        }
+        if self.injected_bits != 0 {
+            part(f, format_args!("injected {} bits", self.injected_bits))?;
+        }
+        if self.kernel_reseeded {
+            part(f, format_args!("kernel made to reseed"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Diversity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Diversity({self})")
+    }
+}
+
+/// What a rekey is made from besides the sources.
+pub(crate) struct Occasion<'a> {
+    /// The epoch that was remembered before gathering.
+    pub(crate) epoch: &'a Epoch,
+    /// The first rekey of this generator in a VM epoch draws from the CPU's noise source too.
+    pub(crate) first_of_machine: bool,
+    /// A hash of the embedder's personalization.
+    pub(crate) personalization: &'a Key,
+    /// Additional input of the caller.
+    pub(crate) additional: &'a [u8],
+}
+
+/// A new key from a full gather.
+pub(crate) fn gather(
+    entropy: &impl Entropy,
+    old_key: &Key,
+    occasion: &Occasion<'_>,
+) -> Result<(Key, Diversity), Error> {
+    let mut mixer = Mixer::new(old_key);
+    let mut bytes = Zeroizing::new([0; FULL]);
+    let mut diversity = Diversity::default();
+
+    if entropy.cpu(&mut *bytes) {
+        diversity.cpu_bits = 256;
+        mixer.add(Source::Cpu, &*bytes);
+    }
+    if occasion.first_of_machine && entropy.cpu_seed(&mut bytes) {
+        diversity.cpu_bits = 256;
+        mixer.add(Source::CpuSeed, &*bytes);
+    }
+    if entropy.injected(occasion.epoch, &mut bytes) {
+        diversity.injected_bits = 256;
+    }
+    mixer.add(Source::Injected, &*bytes);
+    mixer.add(Source::Personalization, occasion.personalization);
+    mixer.add(Source::Additional, occasion.additional);
+    let mut differing = Zeroizing::new([0; DIVERSIFIERS]);
+    entropy.diversifiers(&mut differing);
+    mixer.add(Source::Diversifiers, &*differing);
+    if !diversity.has_cpu() {
+        diversity.kernel_reseeded = entropy.reseed_kernel(occasion.epoch);
+    }
+    entropy.kernel(&mut bytes)?;
+    mixer.add(Source::Kernel, &*bytes);
+    Ok((mixer.finish(), diversity))
+}
+
+/// Folds fresh bytes into `key`: `cpu_bytes` of the CPU where it has any, then 32 of the kernel.
+/// On an error the key is unchanged.
+pub(crate) fn absorb(entropy: &impl Entropy, key: &mut Key, cpu_bytes: usize) -> Result<(), Error> {
+    let mut cpu = Zeroizing::new([0; FULL]);
+    if let Some(part) = cpu.get_mut(..cpu_bytes) {
+        entropy.cpu(part);
+    }
+    let mut kernel = Zeroizing::new([0; FULL]);
+    entropy.kernel(&mut kernel)?;
+    let mut between = cipher::step(key, &*cpu);
+    *key = cipher::step(&between, &*kernel);
+    between.zeroize();
+    Ok(())
+}
+
+/// The names under which sources are hashed. Part of the documented stream: never renumber.
+#[derive(Clone, Copy)]
+enum Source {
+    Cpu = 1,
+    CpuSeed = 2,
+    Injected = 3,
+    Personalization = 4,
+    Additional = 5,
+    Diversifiers = 6,
+    Kernel = 7,
+}
+
+/// `key' = BLAKE2s-256(old key; domain ‖ for each source: name ‖ length ‖ bytes)`.
+struct Mixer(Blake2sMac<U32>);
+
+impl Mixer {
+    /// Version 1 of the rekey. A new version gives other keys from the same sources.
+    const DOMAIN: &'static [u8] = b"snaprng rekey 1\0";
+
+    fn new(old_key: &Key) -> Self {
+        let mut mac = Blake2sMac::new(old_key.into());
+        mac.update(Self::DOMAIN);
+        Self(mac)
+    }
+
+    fn add(&mut self, source: Source, bytes: &[u8]) {
+        self.0.update(&[source as u8]);
+        self.0.update(&(bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    fn finish(self) -> Key {
+        let mut output = self.0.finalize_fixed();
+        let key = output.into();
+        output.zeroize();
+        key
+    }
+}
+
+/// How far a generator has come since its machine was restored.
+///
+/// Time passing ends nothing by itself: only an absorb made at or after a stage passes it. All
+/// zeros is the state in which nothing has been passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settling {
+    began: u64,
+    passed: u8,
+}
+
+const MILLISECOND: u64 = 1_000_000;
+
+/// When an unsettled generator absorbs again, after the beginning; the last stage is the deadline.
+const STAGES: [u64; 4] =
+    [10 * MILLISECOND, 100 * MILLISECOND, 1_000 * MILLISECOND, 10_000 * MILLISECOND];
+
+/// All stages and the deadline.
+const SETTLED: u8 = STAGES.len() as u8 + 1;
+
+impl Settling {
+    pub(crate) fn begin(began: u64) -> Self {
+        Self { began, passed: 0 }
+    }
+
+    /// The state of a generator that reckons with no clone.
+    pub(crate) fn not_needed() -> Self {
+        Self { began: 0, passed: SETTLED }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.passed >= SETTLED
+    }
+
+    /// Whether an absorb now would pass a stage.
+    pub(crate) fn is_due(&self, now: u64, deadline: u64) -> bool {
+        !self.is_over() && self.elapsed(now) >= self.next(deadline)
+    }
+
+    /// Fresh kernel bytes were asked for at `now` or later.
+    pub(crate) fn absorbed(&mut self, now: u64, deadline: u64) {
+        while self.is_due(now, deadline) {
+            self.passed += 1;
+        }
+    }
+
+    /// Nanoseconds until the deadline; 0 from then on.
+    pub(crate) fn remaining(&self, now: u64, deadline: u64) -> u64 {
+        if self.is_over() { 0 } else { deadline.saturating_sub(self.elapsed(now)) }
+    }
+
+    fn next(&self, deadline: u64) -> u64 {
+        STAGES.get(usize::from(self.passed)).copied().unwrap_or(deadline)
+    }
+
+    fn elapsed(&self, now: u64) -> u64 {
+        now.saturating_sub(self.began)
+    }
+}
+
+/// The real sources. Without state of its own: what they keep belongs to the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn cpu(&self, out: &mut [u8]) -> bool {
+        cpu::fill(out)
+    }
+
+    fn cpu_seed(&self, out: &mut [u8; FULL]) -> bool {
+        cpu::fill_seed(out)
+    }
+
+    fn kernel(&self, out: &mut [u8; FULL]) -> Result<(), Error> {
+        kernel::fill(out)
+    }
+
+    fn reseed_kernel(&self, epoch: &Epoch) -> bool {
+        kernel::reseed(epoch)
+    }
+
+    fn injected(&self, epoch: &Epoch, out: &mut Key) -> bool {
+        injected::read(epoch, out)
+    }
+
+    fn diversifiers(&self, out: &mut [u8; DIVERSIFIERS]) {
+        let stack = 0u8;
+        let values = [
+            cpu::time_stamp(),
+            kernel::wall_clock(),
+            kernel::thread_id(),
+            // Not the address of anything secret, and hashed: it differs between threads.
+            (&raw const stack).addr() as u64,
+            kernel::count(),
+        ];
+        for (to, value) in out.chunks_mut(8).zip(values) {
+            to.copy_from_slice(&value.to_ne_bytes());
+        }
+    }
+
+    fn now(&self) -> u64 {
+        kernel::now()
+    }
+
+    fn now_coarse(&self) -> u64 {
+        kernel::now_coarse()
+    }
+
+    fn settling_began(&self, epoch: &Epoch, now: u64) -> u64 {
+        kernel::settling_began(epoch, now)
+    }
+
+    fn settling_time(&self) -> u64 {
+        kernel::settling_time()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,313 @@
+//! Where per-thread generators live.
+//!
+//! A thread's first use neither allocates nor locks, since it may be in a signal handler or in the
+//! child of a threaded process: generators come from a *slab*, chunks of memory mapped on demand,
+//! and a thread finds its own through a thread-local pointer without a destructor. Each generator
+//! has a *seat*, which says who owns it. Seats are ordinary memory; the generators are on pages
+//! that the kernel wipes in a child (where it can) and leaves out of core dumps, so that a child
+//! has no keys of its parent's other threads.
+//!
+//! What must survive a fork stands outside of what it wipes: the busy flag and the pointers. In
+//! the child of a handler that forked in the middle of a request, the outer request goes on with a
+//! wiped generator, finds at its last look that the process is another one, and begins anew.
+//!
+//! A seat is given back by a `pthread_key` destructor. Where that cannot be armed without
+//! allocating, it stays taken until its owner is found dead and somebody needs a seat. Seats that
+//! a child inherited are never reclaimed: the forking thread may still point at its own, and who
+//! that is cannot be told after a raw `clone`.
+#![allow(unsafe_code, reason = "maps memory, and hands out generators from it by raw pointer")]
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::ptr::null_mut;
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
+};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+use crate::config::{self, ProcessTerms};
+use crate::entropy::SystemEntropy;
+use crate::generator::Generator;
+use crate::world::{SystemWorld, World};
+
+/// All zeros is a valid, unkeyed value of it: plain words, and no embedder state of its own.
+type LocalGenerator = Generator<SystemWorld, SystemEntropy, ProcessTerms>;
+
+/// What a thread knows of its generator. No destructor, and nothing that a fork wipes.
+struct Local {
+    generator: Cell<*mut LocalGenerator>,
+    /// Set while the generator is in use. An atomic, for it is read by handlers on this thread.
+    busy: AtomicBool,
+    /// The thread is ending and its generator is gone.
+    over: Cell<bool>,
+}
+
+thread_local! {
+    static LOCAL: Local = const {
+        Local { generator: Cell::new(null_mut()), busy: AtomicBool::new(false), over: Cell::new(false) }
+    };
+}
+
+/// Runs `serve` on this thread's generator. `None` if that is busy (this is a signal handler that
+/// interrupted it), gone, or cannot be had.
+#[inline(always)]
+pub(super) fn with_generator<R>(serve: impl FnOnce(&mut LocalGenerator) -> R) -> Option<R> {
+    LOCAL.with(|local| {
+        if local.busy.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut generator = local.generator.get();
+        if generator.is_null() {
+            generator = settle_in(local)?;
+        }
+        let in_use = InUse::begin(&local.busy);
+        // SAFETY: the pointer is to this thread's seat in a chunk that is never unmapped, and is
+        // valid or all zeros, which is valid too. Only this thread uses it; a handler on this
+        // thread finds it busy; a child has a copy of its own.
+        let outcome = serve(unsafe { &mut *generator });
+        drop(in_use);
+        Some(outcome)
+    })
+}
+
+/// The busy flag, for as long as a generator is in use. Compiler fences suffice: who else looks at
+/// it runs on the same thread.
+struct InUse<'a>(&'a AtomicBool);
+
+impl<'a> InUse<'a> {
+    #[inline(always)]
+    fn begin(busy: &'a AtomicBool) -> Self {
+        busy.store(true, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        Self(busy)
+    }
+}
+
+impl Drop for InUse<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        compiler_fence(Ordering::SeqCst);
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Who owns a generator.
+struct Seat {
+    /// Thread id of the owner; 0 if the seat is free.
+    owner: AtomicU32,
+    /// Whether the owner's exit gives the seat back.
+    armed: AtomicBool,
+    /// The copy of the process in which it was taken.
+    copy: AtomicU64,
+    generator: *mut LocalGenerator,
+}
+
+/// Chunks double in size, so that few pointers serve any number of threads.
+const FIRST_CHUNK: usize = 64;
+const CHUNKS: usize = 16;
+
+static SLAB: [AtomicPtr<Seat>; CHUNKS] = [const { AtomicPtr::new(null_mut()) }; CHUNKS];
+
+/// How many seats may have to be reclaimed because their owner's exit does not give them back.
+static UNARMED: AtomicUsize = AtomicUsize::new(0);
+
+/// The `pthread_key` whose destructor gives seats back; `NO_KEY` if there is none.
+static EXIT_KEY: AtomicU32 = AtomicU32::new(NO_KEY);
+const NO_KEY: u32 = u32::MAX;
+
+/// glibc keeps the values of the first 32 keys in the thread itself and allocates for later ones.
+const KEYS_WITHOUT_ALLOCATION: u32 = 32;
+
+/// This thread's first use: takes a seat.
+#[cold]
+#[inline(never)]
+fn settle_in(local: &Local) -> Option<*mut LocalGenerator> {
+    if local.over.get() {
+        return None;
+    }
+    config::ensure_installed().ok()?;
+    let seat = take_seat()?;
+    // A handler that interrupted this function may have settled in meanwhile.
+    compiler_fence(Ordering::SeqCst);
+    let by_handler = local.generator.get();
+    if !by_handler.is_null() {
+        seat.give_back();
+        return Some(by_handler);
+    }
+    local.generator.set(seat.generator);
+    seat.arm();
+    Some(seat.generator)
+}
+
+fn take_seat() -> Option<&'static Seat> {
+    let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+    let copy = SystemWorld.look().copy;
+    for index in 0..CHUNKS {
+        let seats = chunk(index)?;
+        if let Some(seat) = seats.iter().find(|seat| seat.take_if_free(me, copy)) {
+            return Some(seat);
+        }
+        if UNARMED.load(Ordering::Relaxed) > 0
+            && let Some(seat) = seats.iter().find(|seat| seat.take_from_dead(me, copy))
+        {
+            return Some(seat);
+        }
+    }
+    None
+}
+
+impl Seat {
+    fn take_if_free(&self, me: u32, copy: u64) -> bool {
+        self.owner.load(Ordering::Relaxed) == 0
+            && self.owner.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            && {
+                self.copy.store(copy, Ordering::Relaxed);
+                true
+            }
+    }
+
+    /// Takes a seat that nobody gave back, if its owner has ended in this copy of the process.
+    fn take_from_dead(&self, me: u32, copy: u64) -> bool {
+        let owner = self.owner.load(Ordering::Relaxed);
+        if owner == 0
+            || self.armed.load(Ordering::Acquire)
+            || self.copy.load(Ordering::Relaxed) != copy
+            || is_alive(owner)
+            || self.owner.compare_exchange(owner, me, Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
+            return false;
+        }
+        UNARMED.fetch_sub(1, Ordering::Relaxed);
+        self.wipe();
+        true
+    }
+
+    /// Arranges for the seat to be given back when this thread ends, if that allocates nothing.
+    fn arm(&'static self) {
+        let key = EXIT_KEY.load(Ordering::Acquire);
+        let may_allocate = cfg!(target_env = "gnu") && key >= KEYS_WITHOUT_ALLOCATION;
+        if key != NO_KEY && !may_allocate {
+            let value: *const Self = self;
+            // SAFETY: the key was created and is never deleted.
+            let armed = unsafe { libc::pthread_setspecific(key as _, value.cast()) } == 0;
+            self.armed.store(armed, Ordering::Release);
+            if armed {
+                return;
+            }
+        }
+        UNARMED.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn give_back(&self) {
+        self.armed.store(false, Ordering::Relaxed);
+        self.wipe();
+        self.owner.store(0, Ordering::Release);
+    }
+
+    fn wipe(&self) {
+        // SAFETY: whoever calls this owns the seat and is not using the generator.
+        unsafe { &mut *self.generator }.wipe();
+        // SAFETY: as above; all zeros is a valid generator.
+        unsafe { self.generator.write_bytes(0, 1) };
+    }
+}
+
+/// Whether a thread of this process with this id exists. Ids are reused: a living one proves
+/// nothing, a dead one does.
+fn is_alive(thread: u32) -> bool {
+    let process = rustix::process::getpid().as_raw_nonzero().get();
+    // SAFETY: signal 0 is never delivered; the call only checks that the thread exists.
+    let answer = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
+    answer == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// The seats of a chunk, mapped at its first use. `None` if there is no memory.
+fn chunk(index: usize) -> Option<&'static [Seat]> {
+    let slot = SLAB.get(index)?;
+    let count = FIRST_CHUNK << index;
+    let mut seats = slot.load(Ordering::Acquire);
+    if seats.is_null() {
+        let fresh = map_chunk(count)?;
+        match slot.compare_exchange(null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => seats = fresh,
+            Err(theirs) => {
+                unmap_chunk(fresh, count);
+                seats = theirs;
+            }
+        }
+    }
+    // SAFETY: `count` initialized seats, published with Release, never unmapped again.
+    Some(unsafe { core::slice::from_raw_parts(seats, count) })
+}
+
+fn map_chunk(count: usize) -> Option<*mut Seat> {
+    let seats = map(count * size_of::<Seat>())?.cast::<Seat>();
+    let generators = map(count * size_of::<LocalGenerator>())?.cast::<LocalGenerator>();
+    let length = count * size_of::<LocalGenerator>();
+    // Hygiene, no witness: where the kernel knows one of these not, copies of keys live longer.
+    for advice in [Advice::LinuxWipeOnFork, Advice::LinuxDontDump] {
+        // SAFETY: our own, private, anonymous mapping, which holds nothing yet.
+        let _ = unsafe { madvise(generators.cast(), length, advice) };
+    }
+    for number in 0..count {
+        let seat = Seat {
+            owner: AtomicU32::new(0),
+            armed: AtomicBool::new(false),
+            copy: AtomicU64::new(0),
+            generator: generators.wrapping_add(number),
+        };
+        // SAFETY: within the mapping, aligned (a mapping begins at a page), not shared yet.
+        unsafe { seats.add(number).write(seat) };
+    }
+    Some(seats)
+}
+
+fn unmap_chunk(seats: *mut Seat, count: usize) {
+    // SAFETY: made by `map_chunk` and never published.
+    let generators = unsafe { (*seats).generator };
+    // SAFETY: as above.
+    let _ = unsafe { munmap(generators.cast(), count * size_of::<LocalGenerator>()) };
+    // SAFETY: as above.
+    let _ = unsafe { munmap(seats.cast(), count * size_of::<Seat>()) };
+}
+
+fn map(length: usize) -> Option<*mut c_void> {
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    unsafe { mmap_anonymous(null_mut(), length, protection, MapFlags::PRIVATE) }.ok()
+}
+
+/// Called by libc when a thread ends that has a seat.
+extern "C" fn thread_ends(seat: *mut c_void) {
+    let seat: *const Seat = seat.cast();
+    LOCAL.with(|local| {
+        local.over.set(true);
+        local.generator.set(null_mut());
+    });
+    compiler_fence(Ordering::SeqCst);
+    // SAFETY: the value set in `arm`: a seat in a chunk that is never unmapped, this thread's own.
+    unsafe { &*seat }.give_back();
+}
+
+extern "C" fn at_load() {
+    let mut key = 0;
+    // SAFETY: the destructor is a static function.
+    if unsafe { libc::pthread_key_create(&mut key, Some(on_exit)) } == 0 {
+        EXIT_KEY.store(key as u32, Ordering::Release);
+    }
+}
+
+/// `pthread_key_create` wants an unsafe function.
+unsafe extern "C" fn on_exit(seat: *mut c_void) {
+    thread_ends(seat);
+}
+
+// SAFETY: `.init_array` holds pointers to functions that the loader calls once before `main`, or
+// when the library is loaded; the arguments it passes may be ignored (System V gABI).
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = at_load;
+
+// SAFETY: the pointer is to memory that only the seat's owner uses.
+unsafe impl Sync for Seat {}

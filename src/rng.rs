@@ -1,0 +1,205 @@
+//! Owned generators: rand_core's traits over a [`Generator`].
+//!
+//! Neither type is `Clone` (two generators with one state are what this library exists to prevent)
+//! nor can it be seeded or serialized. State is on the heap, is wiped on drop, and never shows in
+//! `Debug`.
+
+use core::convert::Infallible;
+use core::fmt;
+
+use rand_core::{TryCryptoRng, TryRng};
+
+use crate::config::Config;
+use crate::entropy::SystemEntropy;
+use crate::error::Error;
+use crate::generator::Generator;
+use crate::policy::Terms;
+use crate::protection::Protection;
+use crate::world::SystemWorld;
+
+/// An owned generator whose requests can fail.
+///
+/// Implements [`TryRng`] with [`Error`]. Every output is looked at before and after: see the
+/// [manual](crate). `Send` and `Sync`; a request needs `&mut self`. A fork, a VM clone or a process
+/// restore makes it rekey by itself.
+///
+/// ```
+/// use snaprng::rand_core::TryRng;
+///
+/// let mut rng = snaprng::TrySnapRng::new()?;
+/// let nonce = rng.try_next_u64()?;
+/// # Ok::<(), snaprng::Error>(())
+/// ```
+pub struct TrySnapRng {
+    generator: Box<Generator<SystemWorld, SystemEntropy, Terms>>,
+}
+
+impl TrySnapRng {
+    /// A generator under the default configuration.
+    ///
+    /// # Errors
+    /// As [`Config::build`].
+    pub fn new() -> Result<Self, Error> {
+        Config::default().build_try()
+    }
+
+    fn with_terms(terms: Terms) -> Result<Self, Error> {
+        let mut generator = Box::new(Generator::new(SystemWorld, SystemEntropy, terms));
+        generator.rekey(&[])?;
+        Ok(Self { generator })
+    }
+
+    /// Fills `out`.
+    ///
+    /// # Errors
+    /// Any request may fail with [`Error`]; `out` has then been wiped.
+    #[inline]
+    pub fn fill(&mut self, out: &mut [u8]) -> Result<(), Error> {
+        self.generator.fill(out)
+    }
+
+    /// Rekeys now, from a full gather and `additional` input.
+    ///
+    /// The input is mixed in and is credited with nothing: it cannot make a key worse, and what
+    /// tells a clone from its siblings belongs to [`notify_restored`](crate::notify_restored).
+    ///
+    /// # Errors
+    /// As a request. The generator then rekeys at the next one.
+    pub fn reseed(&mut self, additional: &[u8]) -> Result<(), Error> {
+        self.generator.rekey(additional)
+    }
+
+    /// The protection that this generator has. Rekeys first where the next request would.
+    pub fn protection(&mut self) -> Protection {
+        Protection::of(&self.generator.condition())
+    }
+}
+
+impl TryRng for TrySnapRng {
+    type Error = Error;
+
+    #[inline]
+    fn try_next_u32(&mut self) -> Result<u32, Error> {
+        let mut bytes = [0; 4];
+        self.fill(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    #[inline]
+    fn try_next_u64(&mut self) -> Result<u64, Error> {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    #[inline]
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Error> {
+        self.fill(out)
+    }
+}
+
+impl TryCryptoRng for TrySnapRng {}
+
+impl fmt::Debug for TrySnapRng {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrySnapRng { .. }")
+    }
+}
+
+/// An owned generator whose requests do not fail: it panics instead.
+///
+/// Implements `Rng` and `CryptoRng`, which is what most cryptographic libraries ask for. Otherwise
+/// like [`TrySnapRng`].
+///
+/// # Panics
+/// A request panics, with a message that says what to do, where that of a `TrySnapRng` would give
+/// an [`Error`].
+///
+/// ```
+/// use snaprng::rand_core::Rng;
+///
+/// let mut rng = snaprng::SnapRng::new()?;
+/// let mut key = [0; 32];
+/// rng.fill_bytes(&mut key);
+/// # Ok::<(), snaprng::Error>(())
+/// ```
+pub struct SnapRng(TrySnapRng);
+
+impl SnapRng {
+    /// A generator under the default configuration.
+    ///
+    /// # Errors
+    /// As [`Config::build`].
+    pub fn new() -> Result<Self, Error> {
+        Config::default().build()
+    }
+
+    /// Rekeys now: see [`TrySnapRng::reseed`].
+    ///
+    /// # Errors
+    /// As [`TrySnapRng::reseed`].
+    pub fn reseed(&mut self, additional: &[u8]) -> Result<(), Error> {
+        self.0.reseed(additional)
+    }
+
+    /// The protection that this generator has: see [`TrySnapRng::protection`].
+    pub fn protection(&mut self) -> Protection {
+        self.0.protection()
+    }
+}
+
+impl TryRng for SnapRng {
+    type Error = Infallible;
+
+    #[inline]
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.0.try_next_u32().or_else(|e| refuse(e))
+    }
+
+    #[inline]
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0.try_next_u64().or_else(|e| refuse(e))
+    }
+
+    #[inline]
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        self.0.try_fill_bytes(out).or_else(|e| refuse(e))
+    }
+}
+
+impl TryCryptoRng for SnapRng {}
+
+impl fmt::Debug for SnapRng {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SnapRng { .. }")
+    }
+}
+
+impl Config {
+    /// An owned generator for the infallible traits of rand_core: it panics where
+    /// [`TrySnapRng`] gives an error.
+    ///
+    /// Installs the default configuration if none is in force. Allocates.
+    ///
+    /// # Errors
+    /// [`Error::SourcesAreProcessWide`] if this configuration names sources that are not in force,
+    /// and whatever the generator's first rekey answers.
+    pub fn build(self) -> Result<SnapRng, Error> {
+        self.build_try().map(SnapRng)
+    }
+
+    /// An owned generator for the fallible traits of rand_core.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_try(self) -> Result<TrySnapRng, Error> {
+        TrySnapRng::with_terms(self.into_owned_terms()?)
+    }
+}
+
+/// The end of an infallible request that failed. Weak output is not an option.
+#[cold]
+#[inline(never)]
+pub(crate) fn refuse<T>(error: Error) -> T {
+    panic!("snaprng: no random bytes: {error}");
+}

@@ -1,0 +1,395 @@
+//! The process word: tells a fork, a raw `clone`, and the restore of a checkpointed process.
+//!
+//! The word lives on a page that the kernel clears in a child (`MADV_WIPEONFORK`, Linux 4.14) and,
+//! where it can be had, that no checkpoint contains (`MAP_DROPPABLE`, Linux 6.11, which implies the
+//! former). A look that finds 0 *arms* the word: it stores a value that this lineage of processes
+//! has never had. Every generator compares with the value that it remembered itself: there is no
+//! flag that one of them could clear for the others.
+//!
+//! Second layer, for kernels and emulators that only pretend: a `pthread_atfork` child handler
+//! clears the word, and rekeys compare the process id. Where neither kind of page works (gVisor,
+//! old qemu-user), the process id is asked for at every request, and the report says so.
+//!
+//! The kernel may drop a droppable page under memory pressure. A second word on a page that is
+//! cleared by forks but never dropped tells this from a copy: the drop is *proven* when that word is
+//! intact and process id, boot id and start time are unchanged. What cannot be read counts as a
+//! copy, as it does in children, which inherit no way to read their own start time.
+//!
+//! Limits: `vfork` and threads made by a bare `CLONE_VM` share the memory, so no word can tell
+//! them apart. CRIU before 4.2 restores a process without clearing either page.
+#![allow(unsafe_code, reason = "maps pages, registers an atfork handler and a constructor")]
+
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags, mmap_anonymous};
+use rustix::rand::GetRandomFlags;
+use std::os::fd::{BorrowedFd, IntoRawFd};
+
+use super::page::{Mapping, Page, machine_page};
+use super::{Cause, WitnessState};
+
+/// The word that looks read.
+static WORD: Page = Page::new();
+
+/// The word that tells a drop from a copy: cleared in children, never dropped.
+static INTACT: Page = Page::new();
+
+/// How many times the word was armed in this lineage of processes. Makes every armed word new.
+static ARMED: AtomicU32 = AtomicU32::new(0);
+
+/// Which copy of the process this is. Ordinary memory: a child inherits it and moves it on.
+static COPY: AtomicU64 = AtomicU64::new(0);
+
+/// Counts process restores and host calls.
+static MACHINE: AtomicU64 = AtomicU64::new(0);
+
+/// The process that armed the word last.
+static PROCESS_ID: AtomicU32 = AtomicU32::new(0);
+
+static KIND: AtomicU8 = AtomicU8::new(NOT_INSTALLED);
+const NOT_INSTALLED: u8 = 0;
+const DROPPABLE: u8 = 1;
+const WIPE_ON_FORK: u8 = 2;
+const PROCESS_ID_ONLY: u8 = 3;
+
+/// A word that keeps vanishing is armed this often in one look. More than once takes a fork, a
+/// drop or a host call within nanoseconds.
+const ARM_TRIES: u32 = 8;
+
+/// The process word; never 0.
+///
+/// Acquire: a word that another thread cleared (`notify_restored`) or armed must not be seen
+/// before what that thread wrote in front of it.
+#[inline]
+pub(super) fn word() -> u64 {
+    if KIND.load(Ordering::Relaxed) == PROCESS_ID_ONLY {
+        confirm();
+    }
+    match WORD.word::<0>().load(Ordering::Acquire) {
+        0 => arm(),
+        word => word,
+    }
+}
+
+/// Whether the word is still `word`. One load.
+#[inline(always)]
+pub(super) fn is_still(word: u64) -> bool {
+    WORD.word::<0>().load(Ordering::Acquire) == word
+}
+
+pub(super) fn copy() -> u64 {
+    COPY.load(Ordering::Acquire)
+}
+
+pub(super) fn machine() -> u64 {
+    MACHINE.load(Ordering::Acquire)
+}
+
+/// Whether forks are told by the process id alone.
+pub(super) fn is_process_id_only() -> bool {
+    KIND.load(Ordering::Relaxed) == PROCESS_ID_ONLY
+}
+
+/// Whether the restore of a checkpointed process clears the word (with CRIU 4.2 or later, which
+/// cannot be seen from inside).
+pub(crate) fn sees_restores() -> bool {
+    KIND.load(Ordering::Relaxed) == DROPPABLE
+}
+
+/// Clears the word if this is not the process that armed it.
+pub(super) fn confirm() {
+    let armed_by = PROCESS_ID.load(Ordering::Relaxed);
+    if armed_by != 0 && armed_by != process_id() {
+        begin_new_copy();
+    }
+}
+
+/// The host says that this machine was restored: a copy that no witness may have shown.
+pub(crate) fn host_says_restored() {
+    MACHINE.fetch_add(1, Ordering::AcqRel);
+    begin_new_copy();
+}
+
+/// Makes every generator, and every generation, see a copy. The intact word goes first, or a look in between could take
+/// the other for a mere drop.
+pub(crate) fn begin_new_copy() {
+    INTACT.word::<0>().store(0, Ordering::Release);
+    WORD.word::<0>().store(0, Ordering::Release);
+}
+
+fn process_id() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().cast_unsigned()
+}
+
+/// Stores a value that the word never had before, and returns what it then holds.
+#[cold]
+#[inline(never)]
+fn arm() -> u64 {
+    let mut fresh = fresh_word();
+    for _ in 0..ARM_TRIES {
+        // The copy is begun before the word is armed: whoever sees the new word sees the new copy.
+        if !is_proven_drop() {
+            record_copy();
+        }
+        match WORD.word::<0>().compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {}
+            Err(armed_by_another) => return armed_by_another,
+        }
+        match WORD.word::<0>().load(Ordering::Acquire) {
+            0 => fresh = fresh_word(),
+            word => return word,
+        }
+    }
+    // Nobody else has this value, so the next look differs from it: a rekey too many, none too few.
+    fresh
+}
+
+/// A number of this lineage and 32 random bits; neither 0 nor the complement of 0.
+fn fresh_word() -> u64 {
+    let number = ARMED.fetch_add(1, Ordering::AcqRel).wrapping_add(1).clamp(1, u32::MAX - 1);
+    u64::from(number) << 32 | u64::from(random_bits())
+}
+
+/// 32 bits that siblings of one process differ in. Uniqueness within a lineage does not rest on
+/// them, so the clock will do where the kernel does not answer.
+fn random_bits() -> u32 {
+    let mut bytes = [0; 4];
+    if rustix::rand::getrandom(&mut bytes, GetRandomFlags::NONBLOCK) == Ok(4) {
+        return u32::from_ne_bytes(bytes);
+    }
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (now.tv_nsec as u32).rotate_left(13) ^ process_id()
+}
+
+fn record_copy() {
+    // A fork clears the intact word and a host call does so too; a restored process has it.
+    let restored = sees_restores() && INTACT.word::<0>().load(Ordering::Acquire) != 0;
+    if restored {
+        MACHINE.fetch_add(1, Ordering::AcqRel);
+    }
+    let number = u64::from(ARMED.fetch_add(1, Ordering::AcqRel).wrapping_add(1));
+    COPY.store(number << 32 | u64::from(random_bits()), Ordering::Release);
+    let now = process_id();
+    let forked = PROCESS_ID.swap(now, Ordering::AcqRel) != now;
+    if forked {
+        START_TIME.forget();
+    } else {
+        START_TIME.record();
+        BOOT_ID.record();
+    }
+    INTACT.word::<0>().store(1, Ordering::Release);
+}
+
+/// Whether a cleared word is provably only a page that was dropped under memory pressure.
+fn is_proven_drop() -> bool {
+    KIND.load(Ordering::Relaxed) == DROPPABLE
+        && INTACT.word::<0>().load(Ordering::Acquire) != 0
+        && PROCESS_ID.load(Ordering::Acquire) == process_id()
+        && START_TIME.is_unchanged()
+        && BOOT_ID.is_unchanged()
+}
+
+/// A file of procfs whose content identifies this process or this boot.
+///
+/// The descriptor is opened at install and kept, so that a later sandbox or chroot cannot take it
+/// away; before each use it is verified to be that file still, since others may close it.
+struct Identity {
+    descriptor: AtomicI32,
+    device: AtomicU64,
+    inode: AtomicU64,
+    /// A digest of the identifying part; 0 where it could not be read.
+    digest: AtomicU64,
+    part: fn(&[u8]) -> Option<&[u8]>,
+}
+
+/// Field 22 of `/proc/self/stat`, the start time in clock ticks since boot (proc_pid_stat(5)).
+static START_TIME: Identity = Identity::new(|stat| {
+    // The command name in parentheses may hold blanks: count from behind it, at field 3.
+    let after = stat.iter().rposition(|&b| b == b')')?;
+    stat.get(after..)?.split(|&b| b == b' ').nth(20)
+});
+
+static BOOT_ID: Identity = Identity::new(|id| id.get(..36));
+
+impl Identity {
+    const fn new(part: fn(&[u8]) -> Option<&[u8]>) -> Self {
+        Self {
+            descriptor: AtomicI32::new(-1),
+            device: AtomicU64::new(0),
+            inode: AtomicU64::new(0),
+            digest: AtomicU64::new(0),
+            part,
+        }
+    }
+
+    fn open(&self, path: &core::ffi::CStr) {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let Ok(fd) = rustix::fs::openat(CWD, path, flags, Mode::empty()) else { return };
+        let Ok(stat) = rustix::fs::fstat(&fd) else { return };
+        self.device.store(stat.st_dev, Ordering::Relaxed);
+        self.inode.store(stat.st_ino, Ordering::Relaxed);
+        self.descriptor.store(fd.into_raw_fd(), Ordering::Release);
+        self.record();
+    }
+
+    fn record(&self) {
+        self.digest.store(self.read().unwrap_or(0), Ordering::Release);
+    }
+
+    fn forget(&self) {
+        self.digest.store(0, Ordering::Release);
+        self.descriptor.store(-1, Ordering::Release);
+    }
+
+    fn is_unchanged(&self) -> bool {
+        let recorded = self.digest.load(Ordering::Acquire);
+        recorded != 0 && self.read() == Some(recorded)
+    }
+
+    fn read(&self) -> Option<u64> {
+        let raw = self.descriptor.load(Ordering::Acquire);
+        if raw < 0 {
+            return None;
+        }
+        // SAFETY: not -1. It may have been closed and reused by careless code; the checks below
+        // and a positioned read are harmless on any file.
+        let fd = unsafe { BorrowedFd::borrow_raw(raw) };
+        let stat = rustix::fs::fstat(fd).ok()?;
+        let same = stat.st_dev == self.device.load(Ordering::Relaxed)
+            && stat.st_ino == self.inode.load(Ordering::Relaxed);
+        if !same {
+            return None;
+        }
+        let mut bytes = [0; 1024];
+        let length = rustix::io::pread(fd, &mut bytes, 0).ok()?;
+        let part = (self.part)(bytes.get(..length)?)?;
+        // FNV-1a: compared for equality with an earlier one of the same file, nothing more.
+        let digest = part.iter().fold(0xcbf2_9ce4_8422_2325, |h: u64, &b| {
+            (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
+        });
+        Some(digest.max(1))
+    }
+}
+
+/// Maps both pages and records who this process is.
+pub(super) fn install() -> (WitnessState, Option<Cause>) {
+    register_atfork();
+    PROCESS_ID.store(process_id(), Ordering::Release);
+    START_TIME.open(c"/proc/self/stat");
+    BOOT_ID.open(c"/proc/sys/kernel/random/boot_id");
+    let (kind, cause) = match map_pages() {
+        Ok(DROPPABLE) => (DROPPABLE, None),
+        Ok(kind) => (kind, Some(Cause::NoDroppablePage)),
+        Err(cause) => (PROCESS_ID_ONLY, Some(cause)),
+    };
+    KIND.store(kind, Ordering::Release);
+    match kind {
+        PROCESS_ID_ONLY => (WitnessState::Unusable, cause),
+        _ => (WitnessState::Active, cause),
+    }
+}
+
+fn map_pages() -> Result<u8, Cause> {
+    let length = machine_page()?;
+    let intact = map_wipe_on_fork(length)?;
+    // MAP_DROPPABLE is a mapping type of its own: not ORed with MAP_PRIVATE (mmap(2)).
+    let droppable = map_anonymous(length, MapFlags::DROPPABLE);
+    intact.move_over(&INTACT)?;
+    if let Ok(droppable) = droppable {
+        droppable.move_over(&WORD)?;
+        return Ok(DROPPABLE);
+    }
+    map_wipe_on_fork(length)?.move_over(&WORD)?;
+    Ok(WIPE_ON_FORK)
+}
+
+fn map_wipe_on_fork(length: usize) -> Result<Mapping, Cause> {
+    let mapping = map_anonymous(length, MapFlags::PRIVATE)?;
+    if mapping.wipes_on_fork() { Ok(mapping) } else { Err(Cause::ProcessIdOnly) }
+}
+
+fn map_anonymous(length: usize, kind: MapFlags) -> Result<Mapping, Cause> {
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let address = unsafe { mmap_anonymous(null_mut(), length, protection, kind) }
+        .map_err(|e| Cause::Map(e.raw_os_error()))?;
+    // SAFETY: just mapped with this length, readable, and known to nobody else.
+    Ok(unsafe { Mapping::from_raw(address, length) })
+}
+
+static ATFORK_REGISTERED: AtomicBool = AtomicBool::new(false);
+
+/// Registers the child handler, once. Never on a path that a first use takes lazily: it may
+/// allocate.
+fn register_atfork() {
+    if !ATFORK_REGISTERED.swap(true, Ordering::AcqRel) {
+        // SAFETY: the handler is a static function that only stores to statics. If the
+        // registration fails for lack of memory, the other layers remain.
+        let _ = unsafe { libc::pthread_atfork(None, None, Some(clear_in_child)) };
+    }
+}
+
+extern "C" fn clear_in_child() {
+    // A process that never used the library need not touch the pages.
+    if KIND.load(Ordering::Relaxed) != NOT_INSTALLED {
+        begin_new_copy();
+    }
+}
+
+extern "C" fn at_load() {
+    register_atfork();
+}
+
+// SAFETY: `.init_array` holds pointers to functions that the loader calls once before `main`, or
+// when the library is loaded; the arguments it passes may be ignored (System V gABI).
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = at_load;
+
+impl Mapping {
+    /// Asks for the page to be cleared in children; false if the kernel has no such thing or only
+    /// pretends to (qemu-user before 7.0 says yes to any advice).
+    fn wipes_on_fork(&self) -> bool {
+        let (address, length) = self.range();
+        let no_such_advice = -1;
+        // SAFETY: an advice that no kernel knows changes nothing.
+        if unsafe { libc::madvise(address, length, no_such_advice) } == 0 {
+            return false;
+        }
+        // SAFETY: the mapping is private, anonymous and ours; its content is not in use yet.
+        unsafe { rustix::mm::madvise(address, length, Advice::LinuxWipeOnFork) }.is_ok()
+    }
+}
+
+/// Makes the kernel drop the process page now, as it may under memory pressure. False where it did
+/// not (yet), or where the page is not droppable.
+#[cfg(test)]
+pub(crate) fn drop_process_page() -> bool {
+    let Ok(length) = machine_page() else { return false };
+    // SAFETY: the page is our static; paging it out is allowed at any time.
+    let advised = unsafe { rustix::mm::madvise(WORD.as_ptr(), length, Advice::LinuxPageOut) };
+    advised.is_ok() && WORD.word::<0>().load(Ordering::Acquire) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_field_22_whatever_the_command_is_called() {
+        let stat = b"42 (a ) b) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 START 20";
+        assert_eq!((START_TIME.part)(stat), Some(&b"START"[..]));
+        assert_eq!((START_TIME.part)(b"nonsense"), None);
+    }
+
+    #[test]
+    fn fresh_words_are_never_zero_and_never_repeat() {
+        let mut words: Vec<u64> = (0..1000).map(|_| fresh_word()).collect();
+        assert!(words.iter().all(|&w| w != 0));
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), 1000);
+    }
+}
