@@ -129,7 +129,8 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
     /// moved meanwhile; `out` may then hold bytes that must not be used.
     #[inline(always)]
     fn take_if_unmoved(&mut self, out: &mut [u8]) -> bool {
-        if self.fast_end.saturating_sub(self.next) < out.len() || !self.world.unmoved(&self.epoch) {
+        let buffered = self.fast_end.saturating_sub(self.next);
+        if out.len() >= LARGE || out.len() > buffered || !self.world.unmoved(&self.epoch) {
             return false;
         }
         compiler_fence(Ordering::SeqCst);

@@ -225,7 +225,7 @@ impl TryRng for ThreadRng {
 
     #[inline]
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        fill(out).or_else(|e| refuse(e))
+        fill(out).or_else(refuse)
     }
 }
 

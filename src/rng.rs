@@ -153,17 +153,17 @@ impl TryRng for SnapRng {
 
     #[inline]
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        self.0.try_next_u32().or_else(|e| refuse(e))
+        self.0.try_next_u32().or_else(refuse)
     }
 
     #[inline]
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        self.0.try_next_u64().or_else(|e| refuse(e))
+        self.0.try_next_u64().or_else(refuse)
     }
 
     #[inline]
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        self.0.try_fill_bytes(out).or_else(|e| refuse(e))
+        self.0.try_fill_bytes(out).or_else(refuse)
     }
 }
 

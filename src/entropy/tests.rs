@@ -1,1 +1,209 @@
+//! Mixing and settling under fixed sources.
 
+use std::cell::RefCell;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Sources that give what they are told to.
+#[derive(Default)]
+struct Fixed {
+    cpu: Option<u8>,
+    seed: Option<u8>,
+    kernel: Option<u8>,
+    injected: Option<u8>,
+    reseeds: bool,
+    calls: RefCell<Vec<&'static str>>,
+}
+
+impl Entropy for Fixed {
+    fn cpu(&self, out: &mut [u8]) -> bool {
+        self.calls.borrow_mut().push("cpu");
+        out.fill(self.cpu.unwrap_or(0));
+        self.cpu.is_some()
+    }
+
+    fn cpu_seed(&self, out: &mut [u8; FULL]) -> bool {
+        self.calls.borrow_mut().push("cpu seed");
+        out.fill(self.seed.unwrap_or(0));
+        self.seed.is_some()
+    }
+
+    fn kernel(&self, out: &mut [u8; FULL]) -> Result<(), Error> {
+        self.calls.borrow_mut().push("kernel");
+        out.fill(self.kernel.ok_or(Error::EntropyUnavailable(38))?);
+        Ok(())
+    }
+
+    fn reseed_kernel(&self, _: &Epoch) -> bool {
+        self.calls.borrow_mut().push("reseed");
+        self.reseeds
+    }
+
+    fn injected(&self, _: &Epoch, out: &mut Key) -> bool {
+        out.fill(self.injected.unwrap_or(0));
+        self.injected.is_some()
+    }
+
+    fn diversifiers(&self, out: &mut [u8; DIVERSIFIERS]) {
+        out.fill(0);
+    }
+
+    fn now(&self) -> u64 {
+        0
+    }
+
+    fn now_coarse(&self) -> u64 {
+        0
+    }
+
+    fn settling_began(&self, _: &Epoch, now: u64) -> u64 {
+        now
+    }
+
+    fn settling_time(&self) -> u64 {
+        0
+    }
+}
+
+fn occasion(first_of_machine: bool) -> Occasion<'static> {
+    const EPOCH: Epoch =
+        Epoch { counter: 0, marker: 0, process: 1, sysgenid: 0, agent: 0, copy: 0, machine: 0 };
+    Occasion { epoch: &EPOCH, first_of_machine, personalization: &[0; 32], additional: &[] }
+}
+
+fn key_of(entropy: &Fixed) -> Key {
+    gather(entropy, &[0; 32], &occasion(true)).unwrap().0
+}
+
+fn full() -> Fixed {
+    Fixed { cpu: Some(1), seed: Some(2), kernel: Some(3), ..Fixed::default() }
+}
+
+#[test]
+fn the_cpu_comes_before_the_kernel() {
+    let entropy = full();
+    key_of(&entropy);
+    assert_eq!(*entropy.calls.borrow(), ["cpu", "cpu seed", "kernel"]);
+    let entropy = full();
+    absorb(&entropy, &mut [0; 32], 32).unwrap();
+    assert_eq!(*entropy.calls.borrow(), ["cpu", "kernel"]);
+}
+
+#[test]
+fn every_source_and_the_old_key_change_the_new_one() {
+    let mut keys = vec![
+        key_of(&full()),
+        key_of(&Fixed { cpu: Some(9), ..full() }),
+        key_of(&Fixed { cpu: None, ..full() }),
+        key_of(&Fixed { seed: Some(9), ..full() }),
+        key_of(&Fixed { kernel: Some(9), ..full() }),
+        key_of(&Fixed { injected: Some(9), ..full() }),
+        gather(&full(), &[1; 32], &occasion(true)).unwrap().0,
+        gather(&full(), &[0; 32], &occasion(false)).unwrap().0,
+        gather(&full(), &[0; 32], &Occasion { additional: b"a", ..occasion(true) }).unwrap().0,
+        gather(&full(), &[0; 32], &Occasion { personalization: &[1; 32], ..occasion(true) })
+            .unwrap()
+            .0,
+    ];
+    let count = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), count);
+}
+
+#[test]
+fn bytes_cannot_move_from_one_source_to_another() {
+    let ab = Occasion { additional: b"ab", ..occasion(true) };
+    let mut mixer = Mixer::new(&[0; 32]);
+    mixer.add(Source::Cpu, b"a");
+    mixer.add(Source::Kernel, b"b");
+    let mut other = Mixer::new(&[0; 32]);
+    other.add(Source::Cpu, b"");
+    other.add(Source::Kernel, b"ab");
+    assert_ne!(mixer.finish(), other.finish());
+    assert_ne!(gather(&full(), &[0; 32], &ab).unwrap().0, key_of(&full()));
+}
+
+#[test]
+fn without_the_kernel_there_is_no_key_whatever_else_there_is() {
+    let entropy = Fixed { kernel: None, injected: Some(1), reseeds: true, ..full() };
+    assert_eq!(
+        gather(&entropy, &[0; 32], &occasion(true)).unwrap_err(),
+        Error::EntropyUnavailable(38)
+    );
+    let mut key = [7; 32];
+    assert_eq!(absorb(&entropy, &mut key, 32), Err(Error::EntropyUnavailable(38)));
+    assert_eq!(key, [7; 32]);
+}
+
+#[test]
+fn the_kernel_is_made_to_reseed_only_where_the_cpu_has_no_randomness() {
+    let entropy = Fixed { reseeds: true, ..full() };
+    assert!(!gather(&entropy, &[0; 32], &occasion(true)).unwrap().1.kernel_reseeded());
+    assert!(!entropy.calls.borrow().contains(&"reseed"));
+    let entropy = Fixed { cpu: None, seed: None, reseeds: true, ..full() };
+    assert!(gather(&entropy, &[0; 32], &occasion(true)).unwrap().1.kernel_reseeded());
+    assert_eq!(entropy.calls.borrow()[2..], ["reseed", "kernel"], "before the kernel is asked");
+}
+
+#[test]
+fn diversity_says_what_was_credited() {
+    let of = |entropy: &Fixed| gather(entropy, &[0; 32], &occasion(true)).unwrap().1.to_string();
+    assert_eq!(of(&full()), "CPU 256 bits");
+    assert_eq!(of(&Fixed { kernel: Some(1), ..Fixed::default() }), "none");
+    assert_eq!(
+        of(&Fixed { kernel: Some(1), injected: Some(1), reseeds: true, ..Fixed::default() }),
+        "injected 256 bits, kernel made to reseed"
+    );
+}
+
+#[test]
+fn an_absorb_depends_on_the_key_on_the_cpu_and_on_the_kernel() {
+    let absorbed = |key: u8, cpu, kernel, bytes| {
+        let mut key = [key; 32];
+        absorb(&Fixed { cpu, kernel, ..Fixed::default() }, &mut key, bytes).unwrap();
+        key
+    };
+    let mut keys = vec![
+        absorbed(0, Some(1), Some(1), 32),
+        absorbed(8, Some(1), Some(1), 32),
+        absorbed(0, Some(2), Some(1), 32),
+        absorbed(0, Some(1), Some(2), 32),
+        absorbed(0, Some(1), Some(1), 16),
+        absorbed(0, None, Some(1), 32),
+    ];
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 6);
+}
+
+#[test]
+fn a_later_start_on_record_takes_as_long_as_its_age_says() {
+    let mut settling = Settling::begin(0);
+    let now = 30_000 * MILLISECOND;
+    settling.absorbed(now, 64_000 * MILLISECOND);
+    assert!(!settling.is_due(now, 64_000 * MILLISECOND), "the early stages are over at once");
+    assert_eq!(settling.remaining(now, 64_000 * MILLISECOND), 34_000 * MILLISECOND);
+}
+
+proptest! {
+    #[test]
+    fn settling_ends_with_an_absorb_at_or_after_the_deadline_and_with_nothing_else(
+        mut times in proptest::collection::vec(0..100_000u64, 1..50),
+    ) {
+        times.sort_unstable();
+        let deadline = 64_000;
+        let mut settling = Settling::begin(0);
+        for time in times {
+            let (now, deadline) = (time * MILLISECOND, deadline * MILLISECOND);
+            let due = settling.is_due(now, deadline);
+            let over = settling.is_over();
+            settling.absorbed(now, deadline);
+            prop_assert_eq!(settling.is_over(), over || now >= deadline);
+            prop_assert!(due || over == settling.is_over());
+            prop_assert!(!settling.is_due(now, deadline));
+        }
+    }
+}

@@ -190,7 +190,7 @@ impl Seat {
         if key != NO_KEY && !may_allocate {
             let value: *const Self = self;
             // SAFETY: the key was created and is never deleted.
-            let armed = unsafe { libc::pthread_setspecific(key as _, value.cast()) } == 0;
+            let armed = unsafe { libc::pthread_setspecific(key, value.cast()) } == 0;
             self.armed.store(armed, Ordering::Release);
             if armed {
                 return;
@@ -258,7 +258,7 @@ fn map_chunk(count: usize) -> Option<*mut Seat> {
             generator: generators.wrapping_add(number),
         };
         // SAFETY: within the mapping, aligned (a mapping begins at a page), not shared yet.
-        unsafe { seats.add(number).write(seat) };
+        unsafe { seats.wrapping_add(number).write(seat) };
     }
     Some(seats)
 }
@@ -291,10 +291,10 @@ extern "C" fn thread_ends(seat: *mut c_void) {
 }
 
 extern "C" fn at_load() {
-    let mut key = 0;
+    let mut key: libc::pthread_key_t = 0;
     // SAFETY: the destructor is a static function.
     if unsafe { libc::pthread_key_create(&mut key, Some(on_exit)) } == 0 {
-        EXIT_KEY.store(key as u32, Ordering::Release);
+        EXIT_KEY.store(key, Ordering::Release);
     }
 }
 

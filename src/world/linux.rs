@@ -184,8 +184,6 @@ pub(crate) fn rediscover() -> bool {
     true
 }
 
-#[cfg(test)]
-pub(crate) use process::drop_process_page;
 pub(crate) use process::{begin_new_copy, host_says_restored, sees_restores};
 
 /// Whether `sources` name nothing but what the process uses.

@@ -363,16 +363,6 @@ impl Mapping {
     }
 }
 
-/// Makes the kernel drop the process page now, as it may under memory pressure. False where it did
-/// not (yet), or where the page is not droppable.
-#[cfg(test)]
-pub(crate) fn drop_process_page() -> bool {
-    let Ok(length) = machine_page() else { return false };
-    // SAFETY: the page is our static; paging it out is allowed at any time.
-    let advised = unsafe { rustix::mm::madvise(WORD.as_ptr(), length, Advice::LinuxPageOut) };
-    advised.is_ok() && WORD.word::<0>().load(Ordering::Acquire) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
