@@ -174,7 +174,7 @@ mod sources {
             let (vmclock, vmclock_descriptor) = match self.vmclock {
                 VmClock::Default => (Place::Default, None),
                 VmClock::Path(path) => (Place::Path(c_string(path)?), None),
-                VmClock::Fd(fd) => (Place::Default, Some(fd)),
+                VmClock::Fd(fd) => (Place::HandedIn, Some(fd)),
                 VmClock::Off => (Place::Off, None),
             };
             Ok(Sources {
@@ -223,7 +223,14 @@ pub(crate) fn ensure_installed() -> Result<(), Error> {
         return required.map(|_| ());
     }
     required?;
-    match Config::default().install_sources(|| store_terms(&Terms::default()))? {
+    // A child that takes over its parent's installation keeps the terms that were chosen there:
+    // it must not fall back to a weaker policy.
+    let store = || {
+        if POLICY.load(Ordering::Acquire) == UNKNOWN {
+            store_terms(&Terms::default());
+        }
+    };
+    match Config::default().install_sources(store)? {
         Installation::Made | Installation::Found => Ok(()),
         #[cfg(target_os = "linux")]
         Installation::Busy => Err(Error::Installing),

@@ -147,10 +147,12 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
         // Before the copy: whatever interrupts it, these bytes are never handed out again.
         self.next = end;
         if let Some(bytes) = self.buffer.get_mut(begin..end) {
-            for (to, from) in out.iter_mut().zip(bytes) {
+            // Two loops, for each is one the compiler knows: a copy and a fill. And no
+            // `copy_from_slice`, which could panic.
+            for (to, from) in out.iter_mut().zip(bytes.iter()) {
                 *to = *from;
-                *from = 0;
             }
+            bytes.fill(0);
         }
     }
 

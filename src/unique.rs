@@ -14,8 +14,9 @@ use crate::world::{Epoch, SystemWorld, World};
 /// process restore, and every [`notify_restored`](crate::notify_restored).
 ///
 /// It is *equal in sibling clones*: it tells that a copy was made, not which one this is. So it is
-/// never an identity, a lease or a key, and cannot be serialized. Where only a late witness is in
-/// use, it ends late; [`protection`](crate::protection) says so.
+/// never an identity, a lease or a key, and cannot be serialized. Where only a late witness of VM
+/// clones is in use it ends late, and where there is none it does not end with them at all;
+/// [`protection`](crate::protection) says so.
 ///
 /// ```
 /// let generation = snaprng::generation();

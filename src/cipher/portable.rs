@@ -21,12 +21,19 @@ const STRIDE: usize = 256;
 pub(super) fn keystream(key: &Key, out: &mut [u8]) {
     let mut core = ChaCha20Core::from_seed(*key);
     let mut words = [0u32; STRIDE / 4];
-    for chunk in out.chunks_mut(STRIDE) {
+    let mut strides = out.chunks_exact_mut(STRIDE);
+    for stride in &mut strides {
         core.generate(&mut words);
-        for (bytes, word) in chunk.chunks_mut(4).zip(&words) {
-            for (to, from) in bytes.iter_mut().zip(word.to_le_bytes()) {
-                *to = from;
-            }
+        for (bytes, word) in stride.chunks_exact_mut(4).zip(&words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+    let rest = strides.into_remainder();
+    if !rest.is_empty() {
+        core.generate(&mut words);
+        let stream = words.iter().flat_map(|word| word.to_le_bytes());
+        for (to, from) in rest.iter_mut().zip(stream) {
+            *to = from;
         }
     }
     words.zeroize();

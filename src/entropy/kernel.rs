@@ -129,11 +129,14 @@ mod linux {
     /// What must be opened before a sandbox closes: called once, at install.
     pub(crate) fn prepare() {
         // Where the CPU has randomness the ioctl is never made, and no descriptor is kept.
-        if !super::super::cpu::fill(&mut [0; 8])
+        if !super::super::cpu::fill(&mut [0; FULL])
             && let Ok(fd) = open_device(c"/dev/urandom", OFlags::RDONLY)
         {
             RESEED_ON.store(fd.into_raw_fd(), Ordering::Release);
         }
+        // Found once and remembered: the kernel's release, and the vDSO's clocks.
+        settling_time();
+        now();
     }
 
     /// Makes the kernel reseed, once per VM epoch. It mixes in what the CPU and its timers give.

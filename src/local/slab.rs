@@ -17,7 +17,6 @@
 //! that is cannot be told after a raw `clone`.
 #![allow(unsafe_code, reason = "maps memory, and hands out generators from it by raw pointer")]
 
-use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::null_mut;
 use core::sync::atomic::{
@@ -35,17 +34,23 @@ use crate::world::{SystemWorld, World};
 type LocalGenerator = Generator<SystemWorld, SystemEntropy, ProcessTerms>;
 
 /// What a thread knows of its generator. No destructor, and nothing that a fork wipes.
+///
+/// Atomics, for handlers on this thread read and set them between any two instructions.
 struct Local {
-    generator: Cell<*mut LocalGenerator>,
-    /// Set while the generator is in use. An atomic, for it is read by handlers on this thread.
+    generator: AtomicPtr<LocalGenerator>,
+    /// Set while the generator is in use.
     busy: AtomicBool,
     /// The thread is ending and its generator is gone.
-    over: Cell<bool>,
+    over: AtomicBool,
 }
 
 thread_local! {
     static LOCAL: Local = const {
-        Local { generator: Cell::new(null_mut()), busy: AtomicBool::new(false), over: Cell::new(false) }
+        Local {
+            generator: AtomicPtr::new(null_mut()),
+            busy: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        }
     };
 }
 
@@ -57,7 +62,7 @@ pub(super) fn with_generator<R>(serve: impl FnOnce(&mut LocalGenerator) -> R) ->
         if local.busy.load(Ordering::Relaxed) {
             return None;
         }
-        let mut generator = local.generator.get();
+        let mut generator = local.generator.load(Ordering::Relaxed);
         if generator.is_null() {
             generator = settle_in(local)?;
         }
@@ -123,21 +128,23 @@ const KEYS_WITHOUT_ALLOCATION: u32 = 32;
 #[cold]
 #[inline(never)]
 fn settle_in(local: &Local) -> Option<*mut LocalGenerator> {
-    if local.over.get() {
+    if local.over.load(Ordering::Relaxed) {
         return None;
     }
     config::ensure_installed().ok()?;
     let seat = take_seat()?;
-    // A handler that interrupted this function may have settled in meanwhile.
-    compiler_fence(Ordering::SeqCst);
-    let by_handler = local.generator.get();
-    if !by_handler.is_null() {
-        seat.give_back();
-        return Some(by_handler);
+    let order = Ordering::Relaxed;
+    match local.generator.compare_exchange(null_mut(), seat.generator, order, order) {
+        Ok(_) => {
+            seat.arm();
+            Some(seat.generator)
+        }
+        // A handler that interrupted this function has settled in meanwhile.
+        Err(by_handler) => {
+            seat.give_back();
+            Some(by_handler)
+        }
     }
-    local.generator.set(seat.generator);
-    seat.arm();
-    Some(seat.generator)
 }
 
 fn take_seat() -> Option<&'static Seat> {
@@ -282,8 +289,8 @@ fn map(length: usize) -> Option<*mut c_void> {
 extern "C" fn thread_ends(seat: *mut c_void) {
     let seat: *const Seat = seat.cast();
     LOCAL.with(|local| {
-        local.over.set(true);
-        local.generator.set(null_mut());
+        local.over.store(true, Ordering::Relaxed);
+        local.generator.store(null_mut(), Ordering::Relaxed);
     });
     compiler_fence(Ordering::SeqCst);
     // SAFETY: the value set in `arm`: a seat in a chunk that is never unmapped, this thread's own.
@@ -311,3 +318,57 @@ static AT_LOAD: extern "C" fn() = at_load;
 
 // SAFETY: the pointer is to memory that only the seat's owner uses.
 unsafe impl Sync for Seat {}
+
+#[cfg(test)]
+mod tests {
+    use core::mem::MaybeUninit;
+
+    use super::*;
+
+    #[test]
+    fn memory_of_all_zeros_is_a_generator_that_rekeys() {
+        config::ensure_installed().unwrap();
+        // SAFETY: what this test is about: every field may be zero.
+        let mut generator = unsafe { core::mem::zeroed::<LocalGenerator>() };
+        let mut out = [0; 32];
+        generator.fill(&mut out).unwrap();
+        // By chance: 2^-256.
+        assert_ne!(out, [0; 32]);
+    }
+
+    #[test]
+    fn a_thread_keeps_its_generator_and_gives_it_back() {
+        let mine = with_generator(|g| &raw const *g).unwrap();
+        assert_eq!(with_generator(|g| &raw const *g), Some(mine));
+        let theirs = std::thread::spawn(|| {
+            let theirs = with_generator(|g| &raw const *g).unwrap();
+            theirs.addr()
+        });
+        assert_ne!(theirs.join().unwrap(), mine.addr());
+    }
+
+    #[test]
+    fn a_busy_generator_is_not_handed_out_again() {
+        with_generator(|_| assert!(with_generator(|_| ()).is_none())).unwrap();
+        assert!(with_generator(|_| ()).is_some());
+    }
+
+    #[test]
+    fn a_seat_that_was_not_given_back_is_taken_from_a_dead_thread_alone() {
+        let dead = std::thread::spawn(|| rustix::thread::gettid().as_raw_nonzero().get());
+        let dead = dead.join().unwrap().cast_unsigned();
+        let mut state = MaybeUninit::<LocalGenerator>::zeroed();
+        let mut seat = |owner, armed, copy| Seat {
+            owner: AtomicU32::new(owner),
+            armed: AtomicBool::new(armed),
+            copy: AtomicU64::new(copy),
+            generator: state.as_mut_ptr(),
+        };
+        let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+        UNARMED.fetch_add(1, Ordering::Relaxed);
+        assert!(!seat(me, false, 7).take_from_dead(me, 7), "its owner lives");
+        assert!(!seat(dead, true, 7).take_from_dead(me, 7), "its exit gives it back");
+        assert!(!seat(dead, false, 6).take_from_dead(me, 7), "it was inherited");
+        assert!(seat(dead, false, 7).take_from_dead(me, 7));
+    }
+}

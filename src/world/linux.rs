@@ -64,6 +64,8 @@ pub(crate) enum Place {
     #[default]
     Default,
     Path(CString),
+    /// An open descriptor was handed in, and is closed by now.
+    HandedIn,
     Off,
 }
 
@@ -126,11 +128,9 @@ pub(crate) fn install(sources: Sources, prepare: impl FnOnce()) -> Installation 
 
 fn discover(sources: Sources) {
     let Sources { vmclock, vmclock_descriptor, sysgenid, agent_page } = sources;
-    let from = match (vmclock_descriptor, &vmclock) {
-        (Some(fd), _) => Some(vmclock::From::Descriptor(fd)),
-        (None, Place::Default) => Some(vmclock::From::Default),
-        (None, Place::Path(path)) => Some(vmclock::From::Path(path)),
-        (None, Place::Off) => None,
+    let from = match vmclock_descriptor {
+        Some(descriptor) => Some(vmclock::From::Descriptor(descriptor)),
+        None => vmclock_at(&vmclock),
     };
     publish_outcome(VMCLOCK, from.map(vmclock::install));
     publish_outcome(SYSGENID, try_sysgenid(&sysgenid));
@@ -140,11 +140,19 @@ fn discover(sources: Sources) {
     }
 }
 
+fn vmclock_at(place: &Place) -> Option<vmclock::From<'_>> {
+    match place {
+        Place::Default => Some(vmclock::From::Default),
+        Place::Path(path) => Some(vmclock::From::Path(path)),
+        Place::HandedIn | Place::Off => None,
+    }
+}
+
 fn try_sysgenid(place: &Place) -> Option<Result<WitnessState, Cause>> {
     match place {
         Place::Default => Some(sysgenid::install(sysgenid::DEFAULT_PATH, false)),
         Place::Path(path) => Some(sysgenid::install(path, true)),
-        Place::Off => None,
+        Place::HandedIn | Place::Off => None,
     }
 }
 
@@ -152,7 +160,7 @@ fn try_agent_page(place: &Place) -> Option<Result<WitnessState, Cause>> {
     match place {
         Place::Default => Some(agent_page::install(agent_page::DEFAULT_PATH)),
         Place::Path(path) => Some(agent_page::install(path)),
-        Place::Off => None,
+        Place::HandedIn | Place::Off => None,
     }
 }
 
@@ -163,13 +171,9 @@ pub(crate) fn rediscover() -> bool {
     let named = NAMED.get();
     let is_missing =
         |index| matches!(status(index).0, WitnessState::Absent | WitnessState::Unusable);
-    if is_missing(VMCLOCK) {
-        let from = match named.map(|n| &n.vmclock) {
-            None | Some(Place::Default) => Some(vmclock::From::Default),
-            Some(Place::Path(path)) => Some(vmclock::From::Path(path)),
-            Some(Place::Off) => None,
-        };
-        publish_outcome(VMCLOCK, from.map(vmclock::install));
+    let vmclock = named.map_or(&Place::Default, |n| &n.vmclock);
+    if is_missing(VMCLOCK) && *vmclock != Place::HandedIn {
+        publish_outcome(VMCLOCK, vmclock_at(vmclock).map(vmclock::install));
     }
     if is_missing(SYSGENID) {
         publish_outcome(SYSGENID, try_sysgenid(named.map_or(&Place::Default, |n| &n.sysgenid)));
@@ -284,6 +288,6 @@ fn path_of(place: Option<&Place>, default: &CStr) -> Option<CString> {
     match place {
         None | Some(Place::Default) => Some(default.to_owned()),
         Some(Place::Path(path)) => Some(path.clone()),
-        Some(Place::Off) => None,
+        Some(Place::HandedIn | Place::Off) => None,
     }
 }
