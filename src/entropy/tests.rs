@@ -120,8 +120,7 @@ fn bytes_cannot_move_from_one_source_to_another() {
     mixer.add(Source::Cpu, b"a");
     mixer.add(Source::Kernel, b"b");
     let mut other = Mixer::new(&[0; 32]);
-    other.add(Source::Cpu, b"");
-    other.add(Source::Kernel, b"ab");
+    other.add(Source::Cpu, &[b'a', Source::Kernel as u8, b'b']);
     assert_ne!(mixer.finish(), other.finish());
     assert_ne!(gather(&full(), &[0; 32], &ab).unwrap().0, key_of(&full()));
 }
