@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use crate::policy::Level;
+use crate::level::Level;
 
 /// Why no random bytes could be given, or why a configuration was refused.
 ///

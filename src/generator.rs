@@ -32,7 +32,8 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::cipher::{self, KEY_LEN, Key};
 use crate::entropy::{self, Diversity, Entropy, Occasion, Settling};
 use crate::error::Error;
-use crate::policy::{Level, Policy, Terms};
+use crate::level::Level;
+use crate::policy::{Policy, Terms};
 use crate::world::{Epoch, World};
 
 /// Keystream of one refill: the next key and what is handed out. Sixteen blocks, what the widest

@@ -144,6 +144,7 @@ mod error;
 mod generator;
 #[cfg(target_os = "linux")]
 pub mod host;
+mod level;
 mod local;
 mod policy;
 mod protection;
@@ -154,10 +155,11 @@ mod world;
 pub use config::{Config, Source, VmClock};
 pub use entropy::Diversity;
 pub use error::Error;
+pub use level::{Level, UnknownLevel};
 pub use local::{
     ThreadRng, bytes, fill, fill_uninit, notify_restored, protection, rediscover, reseed, rng,
 };
-pub use policy::{Level, Policy, UnknownLevel};
+pub use policy::Policy;
 pub use protection::{ForkSafety, Protection, RestoreSafety, Witness};
 pub use rand_core;
 pub use rng::{SnapRng, TrySnapRng};

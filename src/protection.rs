@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::entropy::Diversity;
 use crate::error::Error;
 use crate::generator::{COUNTS, Condition};
-use crate::policy::{Level, Policy};
+use crate::level::Level;
+use crate::policy::Policy;
 use crate::world::{self, Cause, Inspected, SystemWorld, WitnessState, World};
 
 /// The protection that a generator and its process have.

@@ -418,7 +418,7 @@ fn the_stream_under_fixed_entropy_is_frozen() {
     assert_eq!(hex(&stream), FROZEN);
 }
 
-/// Computed by a second implementation, written from the documentation alone.
+/// What a second implementation computes: `tests/reference/stream.py`.
 const FROZEN: &str = "24da48d30cf8476edc21e68bbfb8e8baf83881201ec758868c395758ffa96d67\
                       90f02ac5b9da903fa8de79708228efe8b8cfdaf6cabf733e079fb0a15bcf52dc\
                       788617cbe7a3822465ee433c566cf21c";

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""The generator's stream under fixed entropy, computed a second time.
+
+Written from the documentation (the rekey's hash, the refill, the absorbing step, the one-shot
+path) with Python's BLAKE2s and a ChaCha20 of its own, so that the frozen vector in
+`src/generator/tests.rs` is more than a copy of what the code happens to give.
+
+Usage: stream.py          prints the vector
+       stream.py --check  compares it with the one in the source; exit 1 if they differ
+"""
+
+import hashlib
+import re
+import struct
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "generator" / "tests.rs"
+MASK = 0xFFFFFFFF
+
+
+def quarter_round(x, a, b, c, d):
+    """RFC 8439, section 2.1."""
+    for first, second, third, bits in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+        x[first] = (x[first] + x[second]) & MASK
+        turned = x[third] ^ x[first]
+        x[third] = ((turned << bits) | (turned >> (32 - bits))) & MASK
+
+
+def keystream(key, length):
+    """ChaCha20 with a 64-bit counter from 0 and a zero nonce."""
+    out = b""
+    for counter in range((length + 63) // 64):
+        state = list(struct.unpack("<4I", b"expand 32-byte k"))
+        state += struct.unpack("<8I", key)
+        state += struct.unpack("<2I", struct.pack("<Q", counter)) + (0, 0)
+        x = state[:]
+        for _ in range(10):
+            for column in range(4):
+                quarter_round(x, *(column + 4 * row for row in range(4)))
+            for column in range(4):
+                quarter_round(x, *((column + row) % 4 + 4 * row for row in range(4)))
+        out += struct.pack("<16I", *((a + b) & MASK for a, b in zip(x, state)))
+    return out[:length]
+
+
+class Script:
+    """The scripted sources of the test: each draw is the keystream of a seed and a count."""
+
+    CPU, KERNEL = 1, 2
+
+    def __init__(self):
+        self.draws = 0
+
+    def draw(self, seed, length=32):
+        key = struct.pack("<QQ", seed, self.draws) + bytes(16)
+        self.draws += 1
+        return keystream(key, length)
+
+
+def rekey(script, old_key, first_of_machine):
+    """key' = BLAKE2s-256(old key; domain, then name, length and bytes of each source)."""
+    mac = hashlib.blake2s(key=old_key, digest_size=32)
+    mac.update(b"snaprng rekey 1\0")
+
+    def add(name, data):
+        mac.update(bytes([name]) + struct.pack("<Q", len(data)) + data)
+
+    injected = script.draw(Script.CPU)
+    add(1, injected)
+    if first_of_machine:
+        injected = script.draw(Script.CPU)
+        add(2, injected)
+    # The scripted cell gives back what is in the buffer that it is asked to fill.
+    add(3, injected)
+    add(4, bytes(32))
+    add(5, b"")
+    add(6, bytes(40))
+    add(7, script.draw(Script.KERNEL))
+    return mac.digest()
+
+
+def step(key, data):
+    """key' = keystream(key XOR input)[..32], the input padded with zeros."""
+    padded = data + bytes(32 - len(data))
+    return keystream(bytes(a ^ b for a, b in zip(key, padded)), 32)
+
+
+def vector():
+    script = Script()
+    key = rekey(script, bytes(32), True)
+    buffer = keystream(key, 1024)
+    key, out = buffer[:32], buffer[32:48]
+    # 512 bytes: straight from a key that is taken from the buffer.
+    out += keystream(buffer[48:80], 512)[496:]
+    # A new epoch.
+    key = rekey(script, key, True)
+    out += keystream(key, 1024)[32:48]
+
+    script = Script()  # level PerCall
+    key = keystream(rekey(script, bytes(32), True), 48)[:32]
+    cpu, kernel = script.draw(Script.CPU, 16), script.draw(Script.KERNEL)
+    out += keystream(step(step(key, cpu), kernel), 48)[32:]
+    # One shot: the next key of a chain that has no next, and the one of this output.
+    keys = keystream(rekey(script, bytes(32), False), 64)
+    return out + keystream(keys[32:], 16)
+
+
+def frozen():
+    text = re.search(r'const FROZEN: &str = "(.*?)";', SOURCE.read_text(), re.DOTALL)
+    return "".join(re.findall(r"[0-9a-f]+", text.group(1))) if text else "(not found)"
+
+
+def main(arguments):
+    computed = vector().hex()
+    if arguments == ["--check"]:
+        if computed != frozen():
+            print(f"computed {computed}\nfrozen   {frozen()}", file=sys.stderr)
+            return 1
+        print("the frozen vector is what a second implementation computes")
+        return 0
+    if arguments:
+        print(__doc__, file=sys.stderr)
+        return 2
+    print(computed)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
