@@ -49,7 +49,6 @@ mod linux {
     use rustix::fs::{CWD, FileType, Mode, OFlags};
     use rustix::io::Errno;
     use rustix::rand::GetRandomFlags;
-    use rustix::time::{ClockId, Timespec, clock_gettime};
 
     use super::{Epoch, Error, FULL, Stamp};
 
@@ -168,19 +167,24 @@ mod linux {
 
     /// CLOCK_MONOTONIC. The coarse one is stale right after a resume.
     pub(in super::super) fn now() -> u64 {
-        nanoseconds(clock_gettime(ClockId::Monotonic))
+        read(libc::CLOCK_MONOTONIC)
     }
 
     /// Answered from the vDSO's page on every architecture with a vDSO: no system call.
     pub(in super::super) fn now_coarse() -> u64 {
-        nanoseconds(clock_gettime(ClockId::MonotonicCoarse))
+        read(libc::CLOCK_MONOTONIC_COARSE)
     }
 
     pub(in super::super) fn wall_clock() -> u64 {
-        nanoseconds(clock_gettime(ClockId::Realtime))
+        read(libc::CLOCK_REALTIME)
     }
 
-    fn nanoseconds(time: Timespec) -> u64 {
+    /// Nanoseconds on a clock that every kernel has. libc's function, for it cannot panic; it is
+    /// safe in signal handlers.
+    fn read(clock: libc::clockid_t) -> u64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: writes one timespec, ours.
+        unsafe { libc::clock_gettime(clock, &mut time) };
         (time.tv_sec as u64).wrapping_mul(NANOSECONDS).wrapping_add(time.tv_nsec as u64)
     }
 

@@ -153,14 +153,13 @@ fn fresh_word() -> u64 {
 }
 
 /// 32 bits that siblings of one process differ in. Uniqueness within a lineage does not rest on
-/// them, so the clock will do where the kernel does not answer.
+/// them, so process and thread will do where the kernel does not answer.
 fn random_bits() -> u32 {
     let mut bytes = [0; 4];
     if rustix::rand::getrandom(&mut bytes, GetRandomFlags::NONBLOCK) == Ok(4) {
         return u32::from_ne_bytes(bytes);
     }
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    (now.tv_nsec as u32).rotate_left(13) ^ process_id()
+    process_id().rotate_left(16) ^ rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
 }
 
 fn record_copy() {
