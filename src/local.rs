@@ -25,6 +25,8 @@ use crate::world::{Epoch, SystemWorld, World};
 
 #[cfg(target_os = "linux")]
 mod slab;
+#[cfg(target_os = "linux")]
+mod tls;
 
 /// A handle on the generator of the thread that uses it.
 ///

@@ -2,8 +2,8 @@
 //!
 //! A thread's first use neither allocates nor locks, since it may be in a signal handler or in the
 //! child of a threaded process: generators come from a *slab*, chunks of memory mapped on demand,
-//! and a thread finds its own through a thread-local pointer without a destructor. Each generator
-//! has a *seat*, which says who owns it. Seats are ordinary memory; the generators are on pages
+//! and a thread finds its own through one thread-local pointer. Each generator has a *seat*, which
+//! says who owns it and whether it is in use. Seats are ordinary memory; the generators are on pages
 //! that the kernel wipes in a child (where it can) and leaves out of core dumps, so that a child
 //! has no keys of its parent's other threads.
 //!
@@ -30,50 +30,32 @@ use crate::entropy::SystemEntropy;
 use crate::generator::Generator;
 use crate::world::{SystemWorld, World};
 
+use super::tls;
+
 /// All zeros is a valid, unkeyed value of it: plain words, and no embedder state of its own.
 type LocalGenerator = Generator<SystemWorld, SystemEntropy, ProcessTerms>;
-
-/// What a thread knows of its generator. No destructor, and nothing that a fork wipes.
-///
-/// Atomics, for handlers on this thread read and set them between any two instructions.
-struct Local {
-    generator: AtomicPtr<LocalGenerator>,
-    /// Set while the generator is in use.
-    busy: AtomicBool,
-    /// The thread is ending and its generator is gone.
-    over: AtomicBool,
-}
-
-thread_local! {
-    static LOCAL: Local = const {
-        Local {
-            generator: AtomicPtr::new(null_mut()),
-            busy: AtomicBool::new(false),
-            over: AtomicBool::new(false),
-        }
-    };
-}
 
 /// Runs `serve` on this thread's generator. `None` if that is busy (this is a signal handler that
 /// interrupted it), gone, or cannot be had.
 #[inline(always)]
 pub(super) fn with_generator<R>(serve: impl FnOnce(&mut LocalGenerator) -> R) -> Option<R> {
-    LOCAL.with(|local| {
-        if local.busy.load(Ordering::Relaxed) {
-            return None;
-        }
-        let mut generator = local.generator.load(Ordering::Relaxed);
-        if generator.is_null() {
-            generator = settle_in(local)?;
-        }
-        let in_use = InUse::begin(&local.busy);
-        // SAFETY: the pointer is to this thread's seat in a chunk that is never unmapped, and is
-        // valid or all zeros, which is valid too. Only this thread uses it; a handler on this
-        // thread finds it busy; a child has a copy of its own.
-        let outcome = serve(unsafe { &mut *generator });
-        drop(in_use);
-        Some(outcome)
-    })
+    let mut seat = tls::with(|slot| slot.load(Ordering::Relaxed));
+    if seat.is_null() || seat == OVER {
+        seat = settle_in()?;
+    }
+    // SAFETY: neither null nor the mark of an ending thread: a seat in a chunk that is never
+    // unmapped.
+    let seat = unsafe { &*seat };
+    if seat.busy.load(Ordering::Relaxed) {
+        return None;
+    }
+    let in_use = InUse::begin(&seat.busy);
+    // SAFETY: it lies in a chunk that is never unmapped, and is valid or all zeros, which is valid
+    // too. Only this thread uses it; a handler on this thread finds it busy; a child has a copy of
+    // its own.
+    let outcome = serve(unsafe { &mut *seat.generator });
+    drop(in_use);
+    Some(outcome)
 }
 
 /// The busy flag, for as long as a generator is in use. Compiler fences suffice: who else looks at
@@ -97,16 +79,21 @@ impl Drop for InUse<'_> {
     }
 }
 
-/// Who owns a generator.
-struct Seat {
+/// Who owns a generator, and whether it is in use. Nothing here is wiped by a fork.
+pub(super) struct Seat {
     /// Thread id of the owner; 0 if the seat is free.
     owner: AtomicU32,
     /// Whether the owner's exit gives the seat back.
     armed: AtomicBool,
     /// The copy of the process in which it was taken.
     copy: AtomicU64,
+    /// Set while the generator is in use. An atomic, for handlers on the owner's thread read it.
+    busy: AtomicBool,
     generator: *mut LocalGenerator,
 }
+
+/// What the thread-local pointer holds once the thread is ending and its generator is gone.
+const OVER: *mut Seat = core::ptr::without_provenance_mut(1);
 
 /// Chunks double in size, so that few pointers serve any number of threads.
 const FIRST_CHUNK: usize = 64;
@@ -124,25 +111,26 @@ const NO_KEY: u32 = u32::MAX;
 /// glibc keeps the values of the first 32 keys in the thread itself and allocates for later ones.
 const KEYS_WITHOUT_ALLOCATION: u32 = 32;
 
-/// This thread's first use: takes a seat.
+/// This thread's first use: takes a seat. `None` where it is the last: the thread is ending.
 #[cold]
 #[inline(never)]
-fn settle_in(local: &Local) -> Option<*mut LocalGenerator> {
-    if local.over.load(Ordering::Relaxed) {
+fn settle_in() -> Option<*mut Seat> {
+    if tls::with(|slot| slot.load(Ordering::Relaxed)) == OVER {
         return None;
     }
     config::ensure_installed().ok()?;
-    let seat = take_seat()?;
+    let taken = take_seat()?;
+    let seat: *mut Seat = core::ptr::from_ref(taken).cast_mut();
     let order = Ordering::Relaxed;
-    match local.generator.compare_exchange(null_mut(), seat.generator, order, order) {
+    match tls::with(|slot| slot.compare_exchange(null_mut(), seat, order, order)) {
         Ok(_) => {
-            seat.arm();
-            Some(seat.generator)
+            taken.arm();
+            Some(seat)
         }
         // A handler that interrupted this function has settled in meanwhile.
         Err(by_handler) => {
-            seat.give_back();
-            Some(by_handler)
+            taken.give_back();
+            (by_handler != OVER).then_some(by_handler)
         }
     }
 }
@@ -187,6 +175,7 @@ impl Seat {
         }
         UNARMED.fetch_sub(1, Ordering::Relaxed);
         self.wipe();
+        self.busy.store(false, Ordering::Relaxed);
         true
     }
 
@@ -209,6 +198,8 @@ impl Seat {
     fn give_back(&self) {
         self.armed.store(false, Ordering::Relaxed);
         self.wipe();
+        // A thread that was cancelled in the middle of a request must not leave it to the next.
+        self.busy.store(false, Ordering::Relaxed);
         self.owner.store(0, Ordering::Release);
     }
 
@@ -262,6 +253,7 @@ fn map_chunk(count: usize) -> Option<*mut Seat> {
             owner: AtomicU32::new(0),
             armed: AtomicBool::new(false),
             copy: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
             generator: generators.wrapping_add(number),
         };
         // SAFETY: within the mapping, aligned (a mapping begins at a page), not shared yet.
@@ -288,10 +280,7 @@ fn map(length: usize) -> Option<*mut c_void> {
 /// Called by libc when a thread ends that has a seat.
 extern "C" fn thread_ends(seat: *mut c_void) {
     let seat: *const Seat = seat.cast();
-    LOCAL.with(|local| {
-        local.over.store(true, Ordering::Relaxed);
-        local.generator.store(null_mut(), Ordering::Relaxed);
-    });
+    tls::with(|slot| slot.store(OVER, Ordering::Relaxed));
     compiler_fence(Ordering::SeqCst);
     // SAFETY: the value set in `arm`: a seat in a chunk that is never unmapped, this thread's own.
     unsafe { &*seat }.give_back();
@@ -362,6 +351,7 @@ mod tests {
             owner: AtomicU32::new(owner),
             armed: AtomicBool::new(armed),
             copy: AtomicU64::new(copy),
+            busy: AtomicBool::new(false),
             generator: state.as_mut_ptr(),
         };
         let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
