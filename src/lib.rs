@@ -136,6 +136,8 @@
 #[cfg(not(feature = "std"))]
 compile_error!("snaprng needs its `std` feature for now");
 
+#[cfg(feature = "capi")]
+pub mod capi;
 mod cipher;
 mod config;
 mod entropy;

@@ -176,7 +176,9 @@ impl Protection {
         self.absorbs
     }
 
-    /// How often a generator of this process found itself in another epoch.
+    /// How often a generator of this process found itself in another epoch. A per-thread generator
+    /// that the kernel wiped at a fork remembers none, so a child counts from owned generators and
+    /// from what comes later.
     pub fn epoch_changes(&self) -> u64 {
         self.epoch_changes
     }
@@ -224,8 +226,8 @@ fn vmclock_step(vmclock: &Witness) -> Option<String> {
         (WitnessState::Unusable, Some(cause)) => format!("mend {path}: it is {cause}"),
         (WitnessState::Absent, _) => format!(
             "{path} is not there: it needs a hypervisor with vmclock (Firecracker 1.15 or later) and \
-             Linux 6.13 or later (`modprobe ptp_vmclock`); in a container pass the device in \
-             (docker run --device={path}:{path}:r)"
+             Linux 6.13 or later (`modprobe ptp_vmclock`), and a container must be given it \
+             (--device={path}:{path}:r)"
         ),
         (WitnessState::Active | WitnessState::StandIn, Some(Cause::NoCounter)) => {
             "the hypervisor's vmclock has no VM generation counter (QEMU up to 11.1): use one that \
@@ -292,15 +294,15 @@ impl fmt::Display for Protection {
         writeln!(f, "                {}", meaning(self.level))?;
         for (index, witness) in self.witnesses.iter().enumerate() {
             let label = if index == 0 { "witnesses" } else { "" };
-            write!(f, "{label:<15} {:<10} {:<8}", witness.name, witness.state)?;
-            if let Some(path) = &witness.path {
-                write!(f, " {}", path.display())?;
+            write!(f, "{label:<15} {:<10} ", witness.name)?;
+            match (&witness.path, witness.cause) {
+                (Some(path), Some(cause)) => {
+                    writeln!(f, "{:<8} {}: {cause}", witness.state, path.display())?;
+                }
+                (Some(path), None) => writeln!(f, "{:<8} {}", witness.state, path.display())?,
+                (None, Some(cause)) => writeln!(f, "{:<8} {cause}", witness.state)?,
+                (None, None) => writeln!(f, "{}", witness.state)?,
             }
-            if let Some(cause) = witness.cause {
-                let colon = if witness.path.is_some() { ":" } else { "" };
-                write!(f, "{colon} {cause}")?;
-            }
-            writeln!(f)?;
         }
         writeln!(f, "forks           {}", self.fork_safety)?;
         writeln!(f, "restores        {}", self.restore_safety)?;
@@ -320,8 +322,8 @@ impl fmt::Display for Protection {
             return write!(f, "what to do      nothing");
         }
         for (index, step) in steps.iter().enumerate() {
-            let label = if index == 0 { "what to do" } else { "\n" };
-            write!(f, "{label:<15} {step}")?;
+            let (newline, label) = if index == 0 { ("", "what to do") } else { ("\n", "") };
+            write!(f, "{newline}{label:<15} {step}")?;
         }
         Ok(())
     }

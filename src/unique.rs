@@ -57,6 +57,23 @@ fn now() -> Option<GenerationWords> {
 }
 
 impl Generation {
+    /// The token as the C ABI hands it out: eight words, the first of which is 1 if it can ever be
+    /// current.
+    #[cfg(feature = "capi")]
+    pub(crate) fn to_words(self) -> [u64; 8] {
+        let Some(GenerationWords { machine: [a, b, c, d, e], copy }) = self.words else {
+            return [0; 8];
+        };
+        [1, a, b, c, d, e, copy, 0]
+    }
+
+    /// The token that the C ABI handed out.
+    #[cfg(feature = "capi")]
+    pub(crate) fn from_words([valid, a, b, c, d, e, copy, _]: [u64; 8]) -> Self {
+        let words = GenerationWords { machine: [a, b, c, d, e], copy };
+        Self { words: (valid == 1).then_some(words) }
+    }
+
     /// Whether the token's copy of the world is the one that this code runs in.
     pub fn is_current(&self) -> bool {
         self.words.is_some() && self.words == now()

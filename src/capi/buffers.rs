@@ -1,0 +1,112 @@
+//! Bytes and numbers from the calling thread's generator.
+
+use core::ffi::{c_int, c_uchar, c_void};
+
+use super::{SNAPRNG_EINVAL, SNAPRNG_OK, answer, buffer};
+
+/// Fills a buffer with random bytes.
+///
+/// buf: where they go; may be NULL if len is 0.
+/// len: how many bytes; any number up to SSIZE_MAX.
+///
+/// Returns: SNAPRNG_OK, or a negative SNAPRNG_E code; buf has then been wiped.
+/// Threads: any number at once. Signals: safe in handlers, also in one that interrupted this
+/// function. Forks: safe in the child of a threaded process; parent and child share no output.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn snaprng_fill(buf: *mut c_void, len: usize) -> c_int {
+    // SAFETY: the caller's contract.
+    match unsafe { buffer(buf, len) } {
+        Ok(out) => answer(crate::fill(out)),
+        Err(code) => code,
+    }
+}
+
+/// OpenSSL's contract for RAND_bytes, over the same generator as snaprng_fill.
+///
+/// buf: where the bytes go; may be NULL if num is 0.
+/// num: how many bytes.
+///
+/// Returns: 1 on success, 0 on failure or if num is negative; buf has then been wiped.
+/// Threads, signals, forks: as snaprng_fill.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn snaprng_RAND_bytes(buf: *mut c_uchar, num: c_int) -> c_int {
+    let Ok(length) = usize::try_from(num) else { return 0 };
+    // SAFETY: the caller's contract.
+    let outcome = unsafe { snaprng_fill(buf.cast(), length) };
+    c_int::from(outcome == SNAPRNG_OK)
+}
+
+/// The same as snaprng_RAND_bytes: there is one generator for public and private values, since
+/// nothing can be learnt about one output from others.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn snaprng_RAND_priv_bytes(buf: *mut c_uchar, num: c_int) -> c_int {
+    // SAFETY: the caller's contract.
+    unsafe { snaprng_RAND_bytes(buf, num) }
+}
+
+/// Fills a buffer with random bytes, or ends the process with abort().
+///
+/// For a libc or a runtime that has to provide arc4random_buf, which cannot fail.
+///
+/// Threads, signals, forks: as snaprng_fill.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn snaprng_arc4random_buf(buf: *mut c_void, len: usize) {
+    // SAFETY: the caller's contract.
+    if unsafe { snaprng_fill(buf, len) } != SNAPRNG_OK {
+        std::process::abort();
+    }
+}
+
+/// A random 32-bit number. Ends the process with abort() if there is no entropy.
+///
+/// Threads, signals, forks: as snaprng_fill.
+#[unsafe(no_mangle)]
+pub extern "C" fn snaprng_u32() -> u32 {
+    let mut bytes = [0; 4];
+    or_abort(&mut bytes);
+    u32::from_le_bytes(bytes)
+}
+
+/// A random 64-bit number. Ends the process with abort() if there is no entropy.
+///
+/// Threads, signals, forks: as snaprng_fill.
+#[unsafe(no_mangle)]
+pub extern "C" fn snaprng_u64() -> u64 {
+    let mut bytes = [0; 8];
+    or_abort(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// A random number below upper, each equally likely; 0 if upper is 0 or 1. Ends the process with
+/// abort() if there is no entropy.
+///
+/// Threads, signals, forks: as snaprng_fill.
+#[unsafe(no_mangle)]
+pub extern "C" fn snaprng_uniform(upper: u32) -> u32 {
+    if upper < 2 {
+        return 0;
+    }
+    // Lemire's method: the high half of a product is the number; its low half tells the draws that
+    // would favour some numbers, fewer than `upper` of 2^32.
+    let threshold = upper.wrapping_neg() % upper;
+    loop {
+        let product = u64::from(snaprng_u32()) * u64::from(upper);
+        if product as u32 >= threshold {
+            return (product >> 32) as u32;
+        }
+    }
+}
+
+fn or_abort(bytes: &mut [u8]) {
+    if crate::fill(bytes).is_err() {
+        std::process::abort();
+    }
+}
+
+/// Rekeys a generator: see snaprng_reseed.
+pub(super) fn reseed_thread(additional: Result<&[u8], c_int>) -> c_int {
+    match additional {
+        Ok(additional) => answer(crate::reseed(additional)),
+        Err(_) => SNAPRNG_EINVAL,
+    }
+}

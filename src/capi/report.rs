@@ -1,0 +1,201 @@
+//! The protection report for C.
+
+use core::ffi::{c_char, c_int};
+use std::ffi::CString;
+
+use super::{SNAPRNG_EINVAL, SNAPRNG_OK, code, guarded};
+use crate::{ForkSafety, Level, Protection, RestoreSafety, WitnessState};
+
+/// Every request draws fresh entropy.
+pub const SNAPRNG_LEVEL_PER_CALL: u32 = 0;
+/// A weaker witness is in use, accepted by name.
+pub const SNAPRNG_LEVEL_ACCEPTED: u32 = 1;
+/// Forks and process restores are watched for; no VM clone is reckoned with.
+pub const SNAPRNG_LEVEL_PROCESS_ONLY: u32 = 2;
+/// The VM generation counter is looked at around every output.
+pub const SNAPRNG_LEVEL_SYNCHRONOUS: u32 = 3;
+
+/// The witness that gives the level is a stand-in, not the hypervisor's.
+pub const SNAPRNG_IS_STAND_IN: u32 = 1;
+/// Fresh entropy was absorbed late enough for the kernel to have reseeded.
+pub const SNAPRNG_IS_SETTLED: u32 = 2;
+/// Something that tells clones apart went into the last rekey.
+pub const SNAPRNG_IS_DIVERSE: u32 = 4;
+/// Forks are told by a page that the kernel clears.
+pub const SNAPRNG_SEES_FORKS: u32 = 8;
+/// Process restores are told, if CRIU is 4.2 or later.
+pub const SNAPRNG_SEES_RESTORES: u32 = 16;
+
+/// Not there.
+pub const SNAPRNG_WITNESS_ABSENT: c_int = 0;
+/// In use.
+pub const SNAPRNG_WITNESS_ACTIVE: c_int = 1;
+/// In use, and written by somebody who is not the hypervisor.
+pub const SNAPRNG_WITNESS_STAND_IN: c_int = 2;
+/// There, but not usable: snaprng_witness_cause says why.
+pub const SNAPRNG_WITNESS_UNUSABLE: c_int = 3;
+/// Switched off by the configuration.
+pub const SNAPRNG_WITNESS_OFF: c_int = 4;
+
+/// The protection that the calling thread's generator and the process have.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct snaprng_protection_t {
+    /// sizeof(snaprng_protection_t), set by the caller.
+    pub size: usize,
+    /// SNAPRNG_LEVEL_PER_CALL and so on.
+    pub level: u32,
+    /// SNAPRNG_IS_STAND_IN and so on, ORed.
+    pub flags: u32,
+    /// What a request would answer now: SNAPRNG_OK or a negative code.
+    pub error: c_int,
+    /// How many witnesses there are to ask for by index.
+    pub witnesses: u32,
+    /// Rekeys in this process so far.
+    pub rekeys: u64,
+    /// Absorbs in this process so far.
+    pub absorbs: u64,
+    /// How often a generator found itself in another epoch.
+    pub epoch_changes: u64,
+}
+
+/// Reports the protection. Rekeys first where the next request would.
+///
+/// protection: where it goes; its size must be set.
+///
+/// Returns: SNAPRNG_OK, or SNAPRNG_EINVAL for NULL or another size.
+/// Threads: any. Signals: not in handlers (allocates). Forks: safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn snaprng_protection(protection: *mut snaprng_protection_t) -> c_int {
+    if protection.is_null() {
+        return SNAPRNG_EINVAL;
+    }
+    // SAFETY: the caller's contract: at least the size, the first field, can be read.
+    let size = unsafe { protection.cast::<usize>().read_unaligned() };
+    if size != size_of::<snaprng_protection_t>() {
+        return SNAPRNG_EINVAL;
+    }
+    guarded(|| {
+        let report = translate(&crate::protection());
+        // SAFETY: writable by the caller's contract.
+        unsafe { protection.write_unaligned(report) };
+        SNAPRNG_OK
+    })
+}
+
+fn translate(report: &Protection) -> snaprng_protection_t {
+    let flag = |set, flag| if set { flag } else { 0 };
+    snaprng_protection_t {
+        size: size_of::<snaprng_protection_t>(),
+        level: match report.level() {
+            Level::PerCall => SNAPRNG_LEVEL_PER_CALL,
+            Level::Accepted => SNAPRNG_LEVEL_ACCEPTED,
+            Level::ProcessOnly => SNAPRNG_LEVEL_PROCESS_ONLY,
+            Level::Synchronous => SNAPRNG_LEVEL_SYNCHRONOUS,
+        },
+        flags: flag(report.is_stand_in(), SNAPRNG_IS_STAND_IN)
+            | flag(report.is_settled(), SNAPRNG_IS_SETTLED)
+            | flag(!report.diversity().is_none(), SNAPRNG_IS_DIVERSE)
+            | flag(report.fork_safety() != ForkSafety::ProcessId, SNAPRNG_SEES_FORKS)
+            | flag(report.restore_safety() == RestoreSafety::DroppedPage, SNAPRNG_SEES_RESTORES),
+        error: report.error().map_or(SNAPRNG_OK, code),
+        witnesses: report.witnesses().len() as u32,
+        rekeys: report.rekeys(),
+        absorbs: report.absorbs(),
+        epoch_changes: report.epoch_changes(),
+    }
+}
+
+/// The name of a witness.
+///
+/// index: from 0 to below the number of witnesses.
+///
+/// Returns: a string that is never freed; NULL for an index that is none.
+/// Threads, signals, forks: safe anywhere.
+#[unsafe(no_mangle)]
+pub extern "C" fn snaprng_witness_name(index: u32) -> *const c_char {
+    const NAMES: [&core::ffi::CStr; 4] = [c"vmclock", c"sysgenid", c"agent page", c"process"];
+    NAMES.get(index as usize).map_or(core::ptr::null(), |name| name.as_ptr())
+}
+
+/// The state of a witness now.
+///
+/// index: from 0 to below the number of witnesses.
+///
+/// Returns: SNAPRNG_WITNESS_ABSENT and so on; SNAPRNG_EINVAL for an index that is none.
+/// Threads: any. Signals: not in handlers (allocates). Forks: safe.
+#[unsafe(no_mangle)]
+pub extern "C" fn snaprng_witness_state(index: u32) -> c_int {
+    guarded(|| {
+        let report = crate::protection();
+        report.witnesses().get(index as usize).map_or(SNAPRNG_EINVAL, |w| match w.state() {
+            WitnessState::Absent => SNAPRNG_WITNESS_ABSENT,
+            WitnessState::Active => SNAPRNG_WITNESS_ACTIVE,
+            WitnessState::StandIn => SNAPRNG_WITNESS_STAND_IN,
+            WitnessState::Unusable => SNAPRNG_WITNESS_UNUSABLE,
+            WitnessState::Off => SNAPRNG_WITNESS_OFF,
+        })
+    })
+}
+
+/// Why a witness is not in use, or is weaker than it could be: an English phrase, empty if there is
+/// nothing to say.
+///
+/// index: from 0 to below the number of witnesses.
+/// buf: where the text goes, ended with NUL and cut if it is too long; may be NULL if len is 0.
+/// len: the size of buf.
+///
+/// Returns: the length of the whole text without the NUL, as snprintf does; or a negative code.
+/// Threads: any. Signals: not in handlers (allocates). Forks: safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn snaprng_witness_cause(index: u32, buf: *mut c_char, len: usize) -> c_int {
+    guarded(|| {
+        let report = crate::protection();
+        let Some(witness) = report.witnesses().get(index as usize) else { return SNAPRNG_EINVAL };
+        let text = witness.cause().map_or_else(String::new, |cause| cause.to_string());
+        // SAFETY: the caller's contract.
+        unsafe { print(&text, buf, len) }
+    })
+}
+
+/// The report for an operator, over several lines, that ends with what to do next.
+///
+/// buf: where the text goes, ended with NUL and cut if it is too long; may be NULL if len is 0.
+/// len: the size of buf.
+///
+/// Returns: the length of the whole text without the NUL, as snprintf does; or a negative code.
+/// Threads: any. Signals: not in handlers (allocates). Forks: safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn snaprng_protection_string(buf: *mut c_char, len: usize) -> c_int {
+    guarded(|| {
+        let text = crate::protection().to_string();
+        // SAFETY: the caller's contract.
+        unsafe { print(&text, buf, len) }
+    })
+}
+
+/// As snprintf: cuts, ends with NUL, counts the whole.
+///
+/// # Safety
+/// `buf` is writable for `len` bytes.
+unsafe fn print(text: &str, buf: *mut c_char, len: usize) -> c_int {
+    // A path may hold any byte but NUL, so this never fails; if it did, there is nothing to say.
+    let text = CString::new(text).unwrap_or_default();
+    // SAFETY: the caller's contract.
+    let out = match unsafe { super::buffer(buf.cast(), len) } {
+        Ok(out) => out,
+        Err(code) => return code,
+    };
+    if let Some((end, room)) = out.split_last_mut() {
+        let bytes = text.as_bytes();
+        let kept = room.len().min(bytes.len());
+        for (to, from) in room.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        match room.get_mut(kept) {
+            Some(after) => *after = 0,
+            None => *end = 0,
+        }
+    }
+    c_int::try_from(text.as_bytes().len()).unwrap_or(c_int::MAX)
+}
