@@ -136,6 +136,7 @@
 #[cfg(not(feature = "std"))]
 compile_error!("snaprng needs its `std` feature for now");
 
+mod bridges;
 #[cfg(feature = "capi")]
 pub mod capi;
 mod cipher;
@@ -154,6 +155,8 @@ mod rng;
 mod unique;
 mod world;
 
+#[cfg(feature = "rustls")]
+pub use bridges::rustls::SecureRandom;
 pub use config::{Config, Source, VmClock};
 pub use entropy::Diversity;
 pub use error::Error;

@@ -212,6 +212,13 @@ fn fill_without_generator(out: &mut [u8]) -> Result<(), Error> {
     }
 }
 
+impl ThreadRng {
+    #[cfg(feature = "rand_core_06")]
+    pub(crate) fn try_fill(&mut self, out: &mut [u8]) -> Result<(), Error> {
+        fill(out)
+    }
+}
+
 impl TryRng for ThreadRng {
     type Error = Infallible;
 

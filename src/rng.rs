@@ -134,6 +134,11 @@ impl SnapRng {
         Config::default().build()
     }
 
+    #[cfg(feature = "rand_core_06")]
+    pub(crate) fn try_fill(&mut self, out: &mut [u8]) -> Result<(), Error> {
+        self.0.fill(out)
+    }
+
     /// Rekeys now: see [`TrySnapRng::reseed`].
     ///
     /// # Errors
