@@ -58,8 +58,7 @@ impl fmt::Display for Error {
             Self::NotYetDiverse => f.write_str(
                 "this machine was started or restored moments ago, it has no CPU randomness, and \
                  nothing tells its clones apart yet: retry later (it passes about a minute after \
-                 the restore), hand in unique bytes with notify_restored(), or run once with \
-                 CAP_SYS_ADMIN",
+                 the restore), or hand in unique bytes with notify_restored()",
             ),
             Self::WorldUnstable => f.write_str(
                 "the witnesses kept moving during eight attempts: the machine is being restored \

@@ -359,7 +359,7 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
 
     /// Whether something is known, or may be assumed by now, to tell this clone from its siblings.
     fn is_diverse(&self) -> bool {
-        !self.diversity.is_none() || self.settling.is_over()
+        self.diversity.suffices() || self.settling.is_over()
     }
 
     /// Rekeys if that is needed before the next request, and tells what state that leads to.
@@ -466,7 +466,7 @@ fn try_one_shot(
             && level.reckons_with_clones()
             && !has_settled(entropy, &epoch);
         let diversity = fill_once(entropy, &epoch, terms, out)?;
-        if may_repeat && diversity.is_none() {
+        if may_repeat && !diversity.suffices() {
             return Err(Error::NotYetDiverse);
         }
         compiler_fence(Ordering::SeqCst);

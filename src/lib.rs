@@ -90,9 +90,10 @@
 //! the counter had changed, and longer under load. So a rekey mixes CPU randomness and the old key
 //! with what the kernel gives, and a generator stays *unsettled* for about a minute after a
 //! restore, absorbing fresh bytes again and again, until the kernel must have reseeded. On
-//! machines without CPU randomness, hand in unique bytes ([`notify_restored`]) or grant
-//! `CAP_SYS_ADMIN`; otherwise `Require` refuses for that minute and `Prefer` reports
-//! `diversity: none`.
+//! machines without CPU randomness, hand in unique bytes ([`notify_restored`]); otherwise `Require`
+//! refuses for that minute, and `Prefer` reports `diversity: none`. With `CAP_SYS_ADMIN` the kernel
+//! is made to reseed first, which tells clones apart unless their clocks run exactly alike:
+//! measured, in an emulator that counts instructions, and therefore not enough for `Require`.
 //!
 //! # Giving a process access to `/dev/vmclock0`
 //! The device belongs to root and nobody else may read it. It tells a time and a counter, nothing

@@ -206,12 +206,16 @@ impl Protection {
                 .filter(|w| w.name != "vmclock" && w.state == WitnessState::Unusable)
                 .filter_map(|w| Some(format!("mend the {}: it is {}", w.name, w.cause?))),
         );
-        if self.error.is_none() && self.diversity.is_none() && !self.settled {
-            steps.push("this machine has no CPU randomness: hand in unique bytes after a restore (notify_restored), or run with CAP_SYS_ADMIN".into());
+        if self.error.is_none() && !self.diversity.suffices() && !self.settled {
+            steps.push(NO_CPU_RANDOMNESS.into());
         }
         steps
     }
 }
+
+const NO_CPU_RANDOMNESS: &str = "this machine has no CPU randomness (RDRAND, RNDR): clones may \
+     share output until they have settled; hand in unique bytes after a restore (notify_restored), \
+     or give the machine a CPU model that has it";
 
 /// What helps against the state that `vmclock` is in.
 fn vmclock_step(vmclock: &Witness) -> Option<String> {

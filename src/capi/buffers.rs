@@ -2,16 +2,18 @@
 
 use core::ffi::{c_int, c_uchar, c_void};
 
-use super::{SNAPRNG_EINVAL, SNAPRNG_OK, answer, buffer};
+use super::{SNAPRNG_OK, answer, buffer};
 
 /// Fills a buffer with random bytes.
 ///
 /// buf: where they go; may be NULL if len is 0.
 /// len: how many bytes; any number up to SSIZE_MAX.
 ///
-/// Returns: SNAPRNG_OK, or a negative SNAPRNG_E code; buf has then been wiped.
+/// Returns: SNAPRNG_OK, or a negative SNAPRNG_E code; buf has then been wiped (SNAPRNG_EINVAL:
+/// nothing was written).
 /// Threads: any number at once. Signals: safe in handlers, also in one that interrupted this
 /// function. Forks: safe in the child of a threaded process; parent and child share no output.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_fill(buf: *mut c_void, len: usize) -> c_int {
     // SAFETY: the caller's contract.
@@ -26,7 +28,8 @@ pub unsafe extern "C" fn snaprng_fill(buf: *mut c_void, len: usize) -> c_int {
 /// buf: where the bytes go; may be NULL if num is 0.
 /// num: how many bytes.
 ///
-/// Returns: 1 on success, 0 on failure or if num is negative; buf has then been wiped.
+/// Returns: 1 on success, 0 on failure; buf has then been wiped. 0 also if num is negative, or if
+/// buf is NULL and num is not 0; nothing was written then.
 /// Threads, signals, forks: as snaprng_fill.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_RAND_bytes(buf: *mut c_uchar, num: c_int) -> c_int {
@@ -38,6 +41,8 @@ pub unsafe extern "C" fn snaprng_RAND_bytes(buf: *mut c_uchar, num: c_int) -> c_
 
 /// The same as snaprng_RAND_bytes: there is one generator for public and private values, since
 /// nothing can be learnt about one output from others.
+///
+/// buf, num, returns, threads, signals, forks: as snaprng_RAND_bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_RAND_priv_bytes(buf: *mut c_uchar, num: c_int) -> c_int {
     // SAFETY: the caller's contract.
@@ -47,6 +52,9 @@ pub unsafe extern "C" fn snaprng_RAND_priv_bytes(buf: *mut c_uchar, num: c_int) 
 /// Fills a buffer with random bytes, or ends the process with abort().
 ///
 /// For a libc or a runtime that has to provide arc4random_buf, which cannot fail.
+///
+/// buf: where they go; may be NULL if len is 0.
+/// len: how many bytes; any number up to SSIZE_MAX.
 ///
 /// Threads, signals, forks: as snaprng_fill.
 #[unsafe(no_mangle)]
@@ -77,8 +85,10 @@ pub extern "C" fn snaprng_u64() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// A random number below upper, each equally likely; 0 if upper is 0 or 1. Ends the process with
-/// abort() if there is no entropy.
+/// A random number below upper, each equally likely. Ends the process with abort() if there is no
+/// entropy.
+///
+/// upper: the bound, as for arc4random_uniform; 0 and 1 give 0.
 ///
 /// Threads, signals, forks: as snaprng_fill.
 #[unsafe(no_mangle)]
@@ -100,13 +110,5 @@ pub extern "C" fn snaprng_uniform(upper: u32) -> u32 {
 fn or_abort(bytes: &mut [u8]) {
     if crate::fill(bytes).is_err() {
         std::process::abort();
-    }
-}
-
-/// Rekeys a generator: see snaprng_reseed.
-pub(super) fn reseed_thread(additional: Result<&[u8], c_int>) -> c_int {
-    match additional {
-        Ok(additional) => answer(crate::reseed(additional)),
-        Err(_) => SNAPRNG_EINVAL,
     }
 }

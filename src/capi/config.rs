@@ -1,12 +1,13 @@
 //! The configuration as C gives it.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
+use core::mem::offset_of;
 use std::ffi::OsStr;
 #[cfg(unix)]
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::{SNAPRNG_EINVAL, answer, code, guarded, input};
+use super::{SNAPRNG_EINVAL, SNAPRNG_ESOURCES, answer, code, guarded, input, sized};
 use crate::{Config, Policy, Source, VmClock};
 
 /// Take the best protection that can be had, and report it. The default.
@@ -20,7 +21,7 @@ pub const SNAPRNG_POLICY_ASSUME_NEVER_CLONED: u32 = 2;
 pub const SNAPRNG_ACCEPT_MARKER: u32 = 1;
 /// Buffer although the only witnesses are late: outputs right after a restore are shared by clones.
 pub const SNAPRNG_ACCEPT_LATE: u32 = 2;
-/// vmclock_fd holds an open descriptor. The library takes it over and closes it.
+/// vmclock_fd holds an open descriptor, which snaprng_init takes over and closes.
 pub const SNAPRNG_VMCLOCK_FD: u32 = 4;
 /// Do not look for vmclock (CRIU cannot dump a process that maps it).
 pub const SNAPRNG_NO_VMCLOCK: u32 = 8;
@@ -30,8 +31,13 @@ pub const SNAPRNG_NO_SYSGENID: u32 = 16;
 pub const SNAPRNG_NO_AGENT_PAGE: u32 = 32;
 
 /// A configuration. Set everything to zero, then size to sizeof(snaprng_config), then what is
-/// wanted: zero is the default everywhere. Later versions append fields.
+/// wanted: zero is the default everywhere.
+///
+/// Later versions append fields. A program that was compiled with an older, smaller struct keeps
+/// working; one with a larger struct than the library knows is fine as long as the fields that the
+/// library does not know are zero.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct snaprng_config {
     /// sizeof(snaprng_config).
     pub size: usize,
@@ -49,10 +55,15 @@ pub struct snaprng_config {
     pub personalization: *const c_void,
     /// How many bytes.
     pub personalization_len: usize,
-    /// An open descriptor of vmclock; with SNAPRNG_VMCLOCK_FD only.
+    /// An open descriptor of vmclock, if flags has SNAPRNG_VMCLOCK_FD; else zero.
     pub vmclock_fd: c_int,
     /// Zero.
     pub reserved: c_int,
+}
+
+// SAFETY: repr(C), begins with its size; null pointers and zeros are the defaults.
+unsafe impl sized::Sized for snaprng_config {
+    const FIRST_SIZE: usize = offset_of!(Self, reserved) + size_of::<c_int>();
 }
 
 const KNOWN_FLAGS: u32 = SNAPRNG_ACCEPT_MARKER
@@ -69,10 +80,12 @@ const KNOWN_FLAGS: u32 = SNAPRNG_ACCEPT_MARKER
 ///
 /// config: the configuration; NULL for the defaults.
 ///
-/// Returns: SNAPRNG_OK; SNAPRNG_EINSTALLED if one is in force; SNAPRNG_EINVAL; or another negative
-/// code. SNAPRNG_ENOTPROTECTED if SNAPRNG_POLICY_REQUIRE is not met: the configuration is then in
-/// force, and every request fails until it is.
-/// Threads: one call. Signals: not in handlers (allocates).
+/// Returns: SNAPRNG_OK; SNAPRNG_EINSTALLED if one is in force; SNAPRNG_EINVAL for a wrong size, an
+/// unknown flag, policy or combination, or a descriptor that is not open; or another negative code.
+/// SNAPRNG_ENOTPROTECTED if SNAPRNG_POLICY_REQUIRE is not met: the configuration is then in force,
+/// and every request fails until it is. A descriptor in it now belongs to the library, unless the
+/// answer is SNAPRNG_EINVAL.
+/// Threads: any, one succeeds. Signals: not in handlers (allocates). Forks: children inherit it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_init(config: *const snaprng_config) -> c_int {
     guarded(|| {
@@ -84,22 +97,29 @@ pub unsafe extern "C" fn snaprng_init(config: *const snaprng_config) -> c_int {
     })
 }
 
+/// The library's configuration from C's, for an owned generator: nothing is taken over.
+///
+/// # Safety
+/// As `snaprng_init`.
+pub(super) unsafe fn translate_owned(config: *const snaprng_config) -> Result<Config, c_int> {
+    // SAFETY: the caller's contract.
+    if !config.is_null() && unsafe { sized::read(config) }?.flags & SNAPRNG_VMCLOCK_FD != 0 {
+        return Err(SNAPRNG_ESOURCES);
+    }
+    // SAFETY: the caller's contract.
+    unsafe { translate(config) }
+}
+
 /// The library's configuration from C's.
 ///
 /// # Safety
 /// As `snaprng_init`.
-pub(super) unsafe fn translate(config: *const snaprng_config) -> Result<Config, c_int> {
+unsafe fn translate(config: *const snaprng_config) -> Result<Config, c_int> {
     if config.is_null() {
         return Ok(Config::default());
     }
-    // SAFETY: the caller's contract: at least the size, the first field, can be read.
-    let size = unsafe { config.cast::<usize>().read_unaligned() };
-    // A larger struct is one of a later version, whose fields are not known here.
-    if size != size_of::<snaprng_config>() {
-        return Err(SNAPRNG_EINVAL);
-    }
-    // SAFETY: the caller's contract: all of it can be read.
-    let config = unsafe { config.read_unaligned() };
+    // SAFETY: the caller's contract: it can be read for the size that it carries.
+    let config = unsafe { sized::read(config) }?;
     if config.flags & !KNOWN_FLAGS != 0 || config.reserved != 0 {
         return Err(SNAPRNG_EINVAL);
     }
@@ -129,17 +149,17 @@ pub(super) unsafe fn translate(config: *const snaprng_config) -> Result<Config, 
 }
 
 /// # Safety
-/// The path ends with NUL; the descriptor, if there is one, is open and the caller's to give away.
+/// The path ends with NUL; the descriptor, if there is one, is the caller's to give away.
 unsafe fn vmclock(config: &snaprng_config) -> Result<VmClock, c_int> {
     let off = config.flags & SNAPRNG_NO_VMCLOCK != 0;
     if config.flags & SNAPRNG_VMCLOCK_FD != 0 {
         if off || !config.vmclock_path.is_null() || config.vmclock_fd < 0 {
             return Err(SNAPRNG_EINVAL);
         }
-        #[cfg(unix)]
         // SAFETY: the caller's contract.
-        return Ok(VmClock::Fd(unsafe { OwnedFd::from_raw_fd(config.vmclock_fd) }));
-        #[cfg(not(unix))]
+        return unsafe { handed_in(config.vmclock_fd) };
+    }
+    if config.vmclock_fd != 0 {
         return Err(SNAPRNG_EINVAL);
     }
     // SAFETY: the caller's contract.
@@ -148,6 +168,24 @@ unsafe fn vmclock(config: &snaprng_config) -> Result<VmClock, c_int> {
         Source::Path(path) => VmClock::Path(path),
         Source::Off => VmClock::Off,
     })
+}
+
+/// # Safety
+/// The descriptor is not negative and, if it is open, the caller's to give away.
+#[cfg(unix)]
+unsafe fn handed_in(descriptor: c_int) -> Result<VmClock, c_int> {
+    // SAFETY: not -1; a descriptor that is not open is found out here.
+    let is_open = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned().is_ok();
+    if !is_open {
+        return Err(SNAPRNG_EINVAL);
+    }
+    // SAFETY: open, and given away by the caller's contract.
+    Ok(VmClock::Fd(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+}
+
+#[cfg(not(unix))]
+unsafe fn handed_in(_: c_int) -> Result<VmClock, c_int> {
+    Err(SNAPRNG_EINVAL)
 }
 
 /// # Safety

@@ -6,7 +6,8 @@
 //! Rules of the boundary: no panic crosses it (a panic in an `extern "C"` function aborts the
 //! process; the cold functions, which allocate, turn one into `SNAPRNG_EINTERNAL`); every pointer
 //! is checked for null; a null buffer is fine with a length of 0; lengths over `SSIZE_MAX` are
-//! refused before anything is written; structs carry their own size.
+//! refused before anything is written; structs carry their own size. Requests reach no panic at
+//! all, which `tests/capi/call-graph` proves from the machine code.
 #![allow(unsafe_code, reason = "reads and writes memory of C callers")]
 #![allow(non_camel_case_types, reason = "C names")]
 #![allow(clippy::missing_safety_doc, reason = "the contract is documented for C readers")]
@@ -17,6 +18,7 @@ mod generation;
 mod owned;
 mod process;
 mod report;
+mod sized;
 
 pub use buffers::*;
 pub use config::*;
@@ -61,6 +63,18 @@ pub const SNAPRNG_VERSION_MAJOR: c_int = 0;
 pub const SNAPRNG_VERSION_MINOR: c_int = 1;
 /// Patch version.
 pub const SNAPRNG_VERSION_PATCH: c_int = 0;
+
+// Numbers, for cbindgen evaluates nothing.
+const _: () = assert!(
+    is(env!("CARGO_PKG_VERSION_MAJOR"), SNAPRNG_VERSION_MAJOR)
+        && is(env!("CARGO_PKG_VERSION_MINOR"), SNAPRNG_VERSION_MINOR)
+        && is(env!("CARGO_PKG_VERSION_PATCH"), SNAPRNG_VERSION_PATCH),
+    "SNAPRNG_VERSION_* must be the version in Cargo.toml"
+);
+
+const fn is(text: &str, number: c_int) -> bool {
+    matches!(c_int::from_str_radix(text, 10), Ok(parsed) if parsed == number)
+}
 
 /// The code of an error.
 fn code(error: Error) -> c_int {

@@ -16,11 +16,12 @@ pub struct snaprng_t {
 /// Makes an owned generator.
 ///
 /// config: its policy, what it accepts, its personalization; NULL for the defaults. Its sources
-/// must be left at their defaults: they belong to the process (snaprng_init).
-/// generator: where the handle goes; NULL on failure.
+/// must be left at their defaults, or be those of snaprng_init: they belong to the process.
+/// generator: where the handle goes, for snaprng_free in the end; NULL on failure.
 ///
 /// Returns: SNAPRNG_OK; SNAPRNG_ESOURCES; SNAPRNG_EINVAL; or what its first rekey answers.
-/// Threads: any. Signals: not in handlers (allocates). The caller frees it with snaprng_free.
+/// Threads: any. Signals: not in handlers (allocates). Forks: see snaprng_t.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_new(
     config: *const config::snaprng_config,
@@ -33,7 +34,7 @@ pub unsafe extern "C" fn snaprng_new(
     unsafe { generator.write_unaligned(core::ptr::null_mut()) };
     guarded(|| {
         // SAFETY: the caller's contract.
-        let config = unsafe { config::translate(config) };
+        let config = unsafe { config::translate_owned(config) };
         match config.and_then(|config| config::code_of(config.build_try())) {
             Ok(made) => {
                 let handle = Box::into_raw(Box::new(snaprng_t { generator: made }));
@@ -52,9 +53,11 @@ pub unsafe extern "C" fn snaprng_new(
 /// buf: where the bytes go; may be NULL if len is 0.
 /// len: how many bytes; any number up to SSIZE_MAX.
 ///
-/// Returns: SNAPRNG_OK, or a negative SNAPRNG_E code; buf has then been wiped.
+/// Returns: SNAPRNG_OK, or a negative SNAPRNG_E code; buf has then been wiped (SNAPRNG_EINVAL:
+/// nothing was written).
 /// Threads: one at a time per handle. Signals: not in a handler that interrupted a use of the same
-/// handle. Forks: safe.
+/// handle. Forks: safe; parent and child share no output.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_generate(
     generator: *mut snaprng_t,
@@ -80,7 +83,8 @@ pub unsafe extern "C" fn snaprng_generate(
 /// len: how many bytes.
 ///
 /// Returns: SNAPRNG_OK, or a negative SNAPRNG_E code: the generator then rekeys at its next request.
-/// SNAPRNG_EREENTERED in a signal handler that interrupted this thread's generator.
+/// SNAPRNG_EREENTERED, with a NULL handle, in a signal handler that interrupted this thread's
+/// generator, and in a thread that is ending.
 /// Threads, signals, forks: as snaprng_generate.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_reseed(
@@ -89,12 +93,14 @@ pub unsafe extern "C" fn snaprng_reseed(
     len: usize,
 ) -> c_int {
     // SAFETY: the caller's contract.
-    let additional = unsafe { input(additional, len) };
+    let additional = match unsafe { input(additional, len) } {
+        Ok(additional) => additional,
+        Err(code) => return code,
+    };
     // SAFETY: null, or a handle that nobody else uses.
-    match (unsafe { generator.as_mut() }, additional) {
-        (Some(owned), Ok(additional)) => answer(owned.generator.reseed(additional)),
-        (Some(_), Err(code)) => code,
-        (None, additional) => super::buffers::reseed_thread(additional),
+    match unsafe { generator.as_mut() } {
+        Some(owned) => answer(owned.generator.reseed(additional)),
+        None => answer(crate::reseed(additional)),
     }
 }
 
@@ -102,7 +108,8 @@ pub unsafe extern "C" fn snaprng_reseed(
 ///
 /// generator: its handle; NULL does nothing.
 ///
-/// Threads: nobody may use the handle any more. Signals: not in handlers (frees memory).
+/// Threads: nobody may use the handle any more. Signals: not in handlers (frees memory). Forks: a
+/// child frees its own copy, or leaves it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_free(generator: *mut snaprng_t) {
     if !generator.is_null() {

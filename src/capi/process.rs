@@ -12,7 +12,7 @@ use super::{SNAPRNG_OK, answer, input};
 /// unique: the bytes, taken at their word; NULL if len is 0, which only reports the restore.
 /// len: how many bytes.
 ///
-/// Returns: SNAPRNG_OK, or SNAPRNG_EINVAL.
+/// Returns: SNAPRNG_OK; SNAPRNG_EINVAL for NULL with a len other than 0, or one over SSIZE_MAX.
 /// Threads, signals, forks: safe anywhere.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_notify_restored(unique: *const c_void, len: usize) -> c_int {

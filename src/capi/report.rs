@@ -1,9 +1,9 @@
 //! The protection report for C.
 
-use core::ffi::{c_char, c_int};
-use std::ffi::CString;
+use core::ffi::{CStr, c_char, c_int};
+use core::mem::offset_of;
 
-use super::{SNAPRNG_EINVAL, SNAPRNG_OK, code, guarded};
+use super::{SNAPRNG_EINVAL, SNAPRNG_OK, code, guarded, sized};
 use crate::{ForkSafety, Level, Protection, RestoreSafety, WitnessState};
 
 /// Every request draws fresh entropy.
@@ -37,7 +37,8 @@ pub const SNAPRNG_WITNESS_UNUSABLE: c_int = 3;
 /// Switched off by the configuration.
 pub const SNAPRNG_WITNESS_OFF: c_int = 4;
 
-/// The protection that the calling thread's generator and the process have.
+/// The protection that the calling thread's generator and the process have. Later versions append
+/// fields; a program that knows fewer of them, or more, is given what it asks for, or zeros.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct snaprng_protection_t {
@@ -59,34 +60,36 @@ pub struct snaprng_protection_t {
     pub epoch_changes: u64,
 }
 
+// SAFETY: repr(C), begins with its size; plain numbers.
+unsafe impl sized::Sized for snaprng_protection_t {
+    const FIRST_SIZE: usize = offset_of!(Self, epoch_changes) + size_of::<u64>();
+}
+
 /// Reports the protection. Rekeys first where the next request would.
 ///
-/// protection: where it goes; its size must be set.
+/// protection: where it goes; its size must be set, and is left as it is.
 ///
-/// Returns: SNAPRNG_OK, or SNAPRNG_EINVAL for NULL or another size.
+/// Returns: SNAPRNG_OK, or SNAPRNG_EINVAL for NULL or a wrong size.
 /// Threads: any. Signals: not in handlers (allocates). Forks: safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_protection(protection: *mut snaprng_protection_t) -> c_int {
-    if protection.is_null() {
-        return SNAPRNG_EINVAL;
-    }
-    // SAFETY: the caller's contract: at least the size, the first field, can be read.
-    let size = unsafe { protection.cast::<usize>().read_unaligned() };
-    if size != size_of::<snaprng_protection_t>() {
-        return SNAPRNG_EINVAL;
-    }
     guarded(|| {
-        let report = translate(&crate::protection());
-        // SAFETY: writable by the caller's contract.
-        unsafe { protection.write_unaligned(report) };
+        // SAFETY: the caller's contract: at least the size, the first field, can be read.
+        let size = match unsafe { sized::size(protection) } {
+            Ok(size) => size,
+            Err(code) => return code,
+        };
+        let report = translate(&crate::protection(), size);
+        // SAFETY: writable for the size that it carries by the caller's contract.
+        unsafe { sized::write(protection, size, &report) };
         SNAPRNG_OK
     })
 }
 
-fn translate(report: &Protection) -> snaprng_protection_t {
+fn translate(report: &Protection, size: usize) -> snaprng_protection_t {
     let flag = |set, flag| if set { flag } else { 0 };
     snaprng_protection_t {
-        size: size_of::<snaprng_protection_t>(),
+        size,
         level: match report.level() {
             Level::PerCall => SNAPRNG_LEVEL_PER_CALL,
             Level::Accepted => SNAPRNG_LEVEL_ACCEPTED,
@@ -106,6 +109,9 @@ fn translate(report: &Protection) -> snaprng_protection_t {
     }
 }
 
+/// In the order of the report.
+const NAMES: [&CStr; 4] = [c"vmclock", c"sysgenid", c"agent page", c"process"];
+
 /// The name of a witness.
 ///
 /// index: from 0 to below the number of witnesses.
@@ -114,7 +120,6 @@ fn translate(report: &Protection) -> snaprng_protection_t {
 /// Threads, signals, forks: safe anywhere.
 #[unsafe(no_mangle)]
 pub extern "C" fn snaprng_witness_name(index: u32) -> *const c_char {
-    const NAMES: [&core::ffi::CStr; 4] = [c"vmclock", c"sysgenid", c"agent page", c"process"];
     NAMES.get(index as usize).map_or(core::ptr::null(), |name| name.as_ptr())
 }
 
@@ -179,23 +184,47 @@ pub unsafe extern "C" fn snaprng_protection_string(buf: *mut c_char, len: usize)
 /// # Safety
 /// `buf` is writable for `len` bytes.
 unsafe fn print(text: &str, buf: *mut c_char, len: usize) -> c_int {
-    // A path may hold any byte but NUL, so this never fails; if it did, there is nothing to say.
-    let text = CString::new(text).unwrap_or_default();
     // SAFETY: the caller's contract.
     let out = match unsafe { super::buffer(buf.cast(), len) } {
         Ok(out) => out,
         Err(code) => return code,
     };
-    if let Some((end, room)) = out.split_last_mut() {
-        let bytes = text.as_bytes();
-        let kept = room.len().min(bytes.len());
-        for (to, from) in room.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        match room.get_mut(kept) {
-            Some(after) => *after = 0,
-            None => *end = 0,
-        }
+    if let Some(room) = out.len().checked_sub(1) {
+        let kept = room.min(text.len());
+        out[..kept].copy_from_slice(&text.as_bytes()[..kept]);
+        out[kept] = 0;
     }
-    c_int::try_from(text.as_bytes().len()).unwrap_or(c_int::MAX)
+    c_int::try_from(text.len()).unwrap_or(c_int::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn witnesses_have_the_names_of_the_report() {
+        let report = crate::protection();
+        let names: Vec<_> = report.witnesses().iter().map(|witness| witness.name()).collect();
+        assert_eq!(names, NAMES.map(|name| name.to_str().unwrap()));
+    }
+
+    #[test]
+    fn text_is_cut_and_counted_as_snprintf_does() {
+        let print_into = |room: usize| {
+            let mut buf = [0xff_u8; 8];
+            // SAFETY: `room` is at most the length of `buf`.
+            let length = unsafe { print("level", buf.as_mut_ptr().cast(), room) };
+            assert_eq!(length, 5);
+            buf
+        };
+        assert_eq!(print_into(0), [0xff; 8]);
+        assert_eq!(print_into(1), *b"\0\xff\xff\xff\xff\xff\xff\xff");
+        assert_eq!(print_into(5), *b"leve\0\xff\xff\xff");
+        assert_eq!(print_into(6), *b"level\0\xff\xff");
+        assert_eq!(print_into(8), *b"level\0\xff\xff");
+        // SAFETY: null with a length of 0 is allowed, and with another it is refused.
+        assert_eq!(unsafe { print("level", core::ptr::null_mut(), 0) }, 5);
+        // SAFETY: as above.
+        assert_eq!(unsafe { print("level", core::ptr::null_mut(), 1) }, SNAPRNG_EINVAL);
+    }
 }

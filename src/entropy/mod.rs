@@ -95,14 +95,24 @@ impl Diversity {
         self.injected_bits.into()
     }
 
-    /// Whether the kernel was made to reseed in this VM epoch (`RNDRESEEDCRNG`).
+    /// Whether the kernel was made to reseed in this VM epoch (`RNDRESEEDCRNG`), for want of CPU
+    /// randomness.
+    ///
+    /// It then has little but the moment to mix in. That told clones of real machines apart, but
+    /// not clones whose clocks ran exactly alike (an emulator that counts instructions): so
+    /// [`Policy::Require`](crate::Policy::Require) does not rely on it.
     pub fn kernel_reseeded(&self) -> bool {
         self.kernel_reseeded
     }
 
-    /// Whether nothing is known that would tell this clone from its siblings.
+    /// Whether nothing went in that may tell this clone from its siblings.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether what went in tells this clone from its siblings for certain.
+    pub(crate) fn suffices(&self) -> bool {
+        self.cpu_bits != 0 || self.injected_bits != 0
     }
 
     /// Whether the last rekey took enough of the CPU.

@@ -1,0 +1,1 @@
+"""Boots guests, clones them, and proves from what they recorded that no clone repeated another."""

@@ -1,0 +1,114 @@
+"""The command line."""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from . import guest_image, packages
+from .checks import Verdict, workers_are_complete
+from .cloning import Laboratory
+from .errors import GuestFailure, Unavailable
+from .report import Result, Terminal, measurements, write_json, write_not_run
+from .scenarios import SCENARIOS, Scenario
+
+HERE = Path(__file__).resolve().parent.parent
+PASSED, FAILED, USAGE, UNAVAILABLE = 0, 1, 2, 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the scenarios; the exit code says how it went."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    unknown = set(options.scenario) - {scenario.name for scenario in SCENARIOS}
+    if unknown:
+        parser.error(f"there is no scenario called {', '.join(sorted(unknown))}; --list shows them all")
+    if options.list:
+        for scenario in SCENARIOS:
+            print(f"{scenario.name:<18}{scenario.proves}")
+        return PASSED
+    terminal = Terminal()
+    if options.json:
+        write_not_run(options.json, "the run did not come to an end")  # an older result must not be taken for this one
+    try:
+        return _run(options, terminal)
+    except Unavailable as reason:
+        print(f"tests/vm: not run: {reason}", file=sys.stderr)
+        if options.json:
+            write_not_run(options.json, str(reason))
+        return UNAVAILABLE
+    except KeyboardInterrupt:
+        print("tests/vm: interrupted, nothing is proven", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tests/vm/run",
+        description="Clone real virtual machines in the middle of generating, and prove that snaprng repeats nothing.",
+        epilog="Exit codes: 0 all verdicts as expected, 1 a verdict failed, 2 wrong usage, 3 something needed could "
+               "not be had. Environment: SNAPRNG_VM_CACHE (where QEMU and the kernel are kept), "
+               "SNAPRNG_VM_MIRROR (a Debian mirror; default the one apt uses), TMPDIR (where snapshots go).",
+    )
+    parser.add_argument("scenario", nargs="*", metavar="SCENARIO",
+                        help="run only these (default: all; see --list)")
+    parser.add_argument("--list", action="store_true", help="list the scenarios and end")
+    parser.add_argument("--clones", type=_clones, default=4, metavar="N",
+                        help="clones per snapshot (default 4, at least 2)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to FILE as JSON")
+    parser.add_argument("--keep", action="store_true", help="keep the machines' logs and say where they are")
+    parser.add_argument("--guest", type=Path, metavar="FILE", help="use this guest program instead of compiling it")
+    parser.add_argument("--refresh", action="store_true", help="fetch QEMU and the kernel again")
+    return parser
+
+
+def _clones(text: str) -> int:
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError("two clones are the least that can be compared")
+    return number
+
+
+def _run(options: argparse.Namespace, terminal: Terminal) -> int:
+    cache = Path(os.environ.get("SNAPRNG_VM_CACHE") or HERE / ".cache").resolve()
+    toolchain = packages.obtain(cache, terminal.progress, options.refresh)
+    terminal.progress(f"QEMU {toolchain.qemu_version}, Linux {toolchain.kernel_release}")
+    if options.guest is None:
+        terminal.progress("compiling the guest program")
+    guest = options.guest or guest_image.build_guest(HERE / "guest/Cargo.toml")
+    chosen = [scenario for scenario in SCENARIOS if scenario.name in options.scenario or not options.scenario]
+    folder = Path(tempfile.mkdtemp(prefix="snaprng-vm-"))
+    try:
+        image = folder / "image"
+        guest_image.write_image(image, guest, toolchain)
+        laboratory = Laboratory(folder, toolchain, image, options.clones, terminal.progress)
+        results = []
+        for scenario in chosen:
+            results.append(_judge(scenario, laboratory))
+            terminal.result(results[-1])
+    finally:
+        if options.keep:
+            print(f"  the machines' logs are in {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    terminal.summary(results)
+    if options.json:
+        write_json(options.json, results, toolchain, options.clones)
+    return PASSED if all(result.passed for result in results) else FAILED
+
+
+def _judge(scenario: Scenario, laboratory: Laboratory) -> Result:
+    start = time.monotonic()
+    try:
+        run = laboratory.run(scenario)
+    except GuestFailure as failure:
+        return Result(scenario, [Verdict(f"The scenario did not come to an end: {failure}", False)],
+                      time.monotonic() - start)
+    laboratory.say(f"{scenario.name}: comparing")
+    expected = {worker.name: worker.expected() for worker in scenario.workers}
+    checks = [workers_are_complete(expected), *scenario.checks]
+    verdicts = [check(run.recordings) for check in checks]
+    return Result(scenario, verdicts, time.monotonic() - start, run, measurements(scenario, run))

@@ -1,0 +1,108 @@
+"""The guest's root filesystem: the guest program as /init, and the vmclock driver, in a newc cpio archive."""
+
+import io
+import json
+import lzma
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from .errors import Unavailable
+from .packages import Toolchain
+
+TARGET = "x86_64-unknown-linux-gnu"
+PACKAGE = "snaprng-vm-guest"
+MODULE = "ptp_vmclock"
+
+
+def build_guest(manifest: Path) -> Path:
+    """Compile the guest program, statically linked so that it can be PID 1 in an otherwise empty filesystem."""
+    if shutil.which("cargo") is None:
+        raise Unavailable("cargo is needed to compile the guest program; see https://rustup.rs")
+    flags = f"{os.environ.get('RUSTFLAGS', '')} -C target-feature=+crt-static".strip()
+    done = subprocess.run(
+        ["cargo", "build", "--release", "--target", TARGET, "--manifest-path", str(manifest),
+         "--message-format", "json-render-diagnostics"],
+        capture_output=True, text=True, check=False,
+        env=dict(os.environ, RUSTFLAGS=flags),
+    )
+    if done.returncode != 0:
+        raise Unavailable(f"the guest program does not compile (is the target {TARGET} installed?):\n"
+                          f"{done.stderr.strip()}")
+    for line in done.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["name"] == PACKAGE:
+            return Path(message["executable"])
+    raise Unavailable(f"cargo built no program called {PACKAGE}")
+
+
+def write_image(path: Path, guest: Path, toolchain: Toolchain) -> None:
+    """Write the archive the kernel unpacks as its root filesystem."""
+    modules = _modules(toolchain.modules)
+    archive = _Cpio()
+    for folder in ("dev", "modules", "proc", "sys", "run"):
+        archive.folder(folder)
+    archive.character_device("dev/console", 5, 1)
+    archive.file("init", guest.read_bytes(), 0o755)
+    archive.file("modules/order", "".join(f"{name}\n" for name in modules).encode(), 0o644)
+    for name, content in modules.items():
+        archive.file(f"modules/{name}", content, 0o644)
+    path.write_bytes(archive.finish())
+
+
+def _modules(folder: Path) -> dict[str, bytes]:
+    """The vmclock driver and what it depends on, in the order to load them."""
+    files = {path.name.split(".")[0].replace("-", "_"): path for path in folder.rglob("*.ko*")}
+    builtin = {Path(line).stem.replace("-", "_") for line in (folder / "modules.builtin").read_text().split()}
+    ordered: dict[str, bytes] = {}
+
+    def add(name: str) -> None:
+        if name in builtin or f"{name}.ko" in ordered:
+            return
+        if name not in files:
+            raise Unavailable(f"the kernel has no module {name}: vmclock cannot be tested with it")
+        content = files[name].read_bytes()
+        if files[name].suffix == ".xz":
+            content = lzma.decompress(content)
+        needs = re.search(rb"\0depends=([^\0]*)\0", content)
+        for needed in (needs.group(1).decode().split(",") if needs and needs.group(1) else []):
+            add(needed.replace("-", "_"))
+        ordered[f"{name}.ko"] = content
+
+    add(MODULE)
+    return ordered
+
+
+class _Cpio:
+    """A newc archive; 20 lines of format are less to need than a cpio program."""
+
+    def __init__(self) -> None:
+        self.out = io.BytesIO()
+        self.inode = 0
+
+    def folder(self, name: str) -> None:
+        self._entry(name, 0o040755)
+
+    def file(self, name: str, content: bytes, mode: int) -> None:
+        self._entry(name, 0o100000 | mode, content)
+
+    def character_device(self, name: str, major: int, minor: int) -> None:
+        self._entry(name, 0o020600, device=(major, minor))
+
+    def _entry(self, name: str, mode: int, content: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
+        self.inode += 1
+        path = name.encode() + b"\0"
+        fields = [self.inode, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(path), 0]
+        self.out.write(b"070701" + b"".join(b"%08x" % field for field in fields) + path)
+        self._pad()
+        self.out.write(content)
+        self._pad()
+
+    def _pad(self) -> None:
+        self.out.write(b"\0" * (-self.out.tell() % 4))
+
+    def finish(self) -> bytes:
+        self._entry("TRAILER!!!", 0)
+        return self.out.getvalue()
