@@ -1,0 +1,126 @@
+//! Copies of this process, and memory that they share with it to leave their records in.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
+
+/// How a child is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// libc's `fork`, which runs `pthread_atfork` handlers.
+    Fork,
+    /// The bare system call, which nobody is told of.
+    RawClone,
+}
+
+pub(crate) const WAYS: [Way; 2] = [Way::Fork, Way::RawClone];
+
+/// A child process that has not been waited for.
+#[must_use]
+pub(crate) struct Child(libc::pid_t);
+
+/// Runs `work` in a child made in this `way`. The child ends with it, and its exit code tells
+/// whether it panicked.
+///
+/// After [`Way::RawClone`] `work` must not allocate: another thread may have held malloc's lock.
+pub(crate) fn child(way: Way, work: impl FnOnce()) -> Child {
+    match split(way) {
+        Some(child) => child,
+        None => {
+            let outcome = catch_unwind(AssertUnwindSafe(work));
+            leave(if outcome.is_ok() { 0 } else { 101 })
+        }
+    }
+}
+
+/// Forks, and returns twice: `None` in the child, which must end with [`leave`].
+pub(crate) fn split(way: Way) -> Option<Child> {
+    let pid = match way {
+        // SAFETY: the child only runs code of the test, which keeps to what a child may do.
+        Way::Fork => unsafe { libc::fork() },
+        Way::RawClone => {
+            let flags = libc::c_long::from(libc::SIGCHLD);
+            // SAFETY: without CLONE_VM and without a new stack this is fork's system call (clone(2);
+            // on every architecture the first two arguments are flags and stack).
+            let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+            libc::pid_t::try_from(pid).expect("a process id")
+        }
+    };
+    assert!(pid >= 0, "no child: {}", std::io::Error::last_os_error());
+    (pid != 0).then_some(Child(pid))
+}
+
+/// Ends a child at once: no destructors, no exit handlers.
+pub(crate) fn leave(code: i32) -> ! {
+    // SAFETY: ends the process, always allowed.
+    unsafe { libc::_exit(code) }
+}
+
+impl Child {
+    pub(crate) fn pid(&self) -> libc::pid_t {
+        self.0
+    }
+
+    /// Waits for the child, and fails unless it ended well.
+    pub(crate) fn join(self) {
+        let status = self.status();
+        assert!(
+            libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
+            "a child failed: wait status {status:#x}"
+        );
+    }
+
+    /// Waits for the child's end.
+    pub(crate) fn status(self) -> i32 {
+        let mut status = 0;
+        // SAFETY: the status is written to a local.
+        while unsafe { libc::waitpid(self.0, &mut status, 0) } < 0 {
+            let error = std::io::Error::last_os_error();
+            assert_eq!(error.raw_os_error(), Some(libc::EINTR), "cannot wait: {error}");
+        }
+        status
+    }
+}
+
+/// Memory shared with every child made later, in slots of one size: each process writes its own.
+pub(crate) struct Board {
+    base: *mut u8,
+    slots: usize,
+    size: usize,
+}
+
+impl Board {
+    pub(crate) fn new(slots: usize, size: usize) -> Self {
+        let length = (slots * size).max(1);
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let base = unsafe { libc::mmap(null_mut(), length, protection, flags, -1, 0) };
+        assert_ne!(base, libc::MAP_FAILED, "no shared memory");
+        Self { base: base.cast(), slots, size }
+    }
+
+    /// How many slots there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots
+    }
+
+    /// The slot of one process or thread, for writing.
+    #[allow(clippy::mut_from_ref, reason = "each slot has one writer, as the test sees to")]
+    pub(crate) fn slot(&self, number: usize) -> &mut [u8] {
+        assert!(number < self.slots);
+        let base = self.base.wrapping_add(number * self.size);
+        // SAFETY: in bounds by the assertion, initialized to zeros, mapped for ever; the test
+        // gives every slot one writer and reads it when that has ended.
+        unsafe { std::slice::from_raw_parts_mut(base, self.size) }
+    }
+
+    /// All slots, when their writers have ended.
+    pub(crate) fn records(&self) -> Vec<&[u8]> {
+        (0..self.slots).map(|n| &*self.slot(n)).collect()
+    }
+}
+
+// SAFETY: shared memory; see `slot` for who writes what.
+unsafe impl Sync for Board {}
+// SAFETY: as above.
+unsafe impl Send for Board {}
