@@ -146,8 +146,9 @@ fn check_owner(stat: &Stat) -> Result<(), Cause> {
     let own = rustix::process::geteuid().as_raw();
     match stat.st_uid {
         0 => Ok(()),
-        uid if uid == own => Ok(()),
+        // Before this process's own id, which may be the same: who is behind it is not known.
         OVERFLOW_UID => Err(Cause::UnmappedOwner),
+        uid if uid == own => Ok(()),
         uid => Err(Cause::ForeignOwner(uid)),
     }
 }
