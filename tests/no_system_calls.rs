@@ -14,9 +14,10 @@ use common::{in_a_fresh_process, in_fresh_processes};
 use snaprng::rand_core::{Rng, TryRng, UnwrapErr};
 use snaprng::{Level, Protection, TrySnapRng};
 
-/// Longer than the 64 s after which a generator may be settled on Linux 5.18 and later, and than
-/// the 310 s on earlier ones.
-const PAST_THE_DEADLINE: Duration = Duration::from_secs(320);
+/// How long it takes until an absorb settles a generator, and a second more.
+fn past_the_deadline() -> Duration {
+    snaprng::protection().settling_for() + Duration::from_secs(1)
+}
 
 /// Runs `scenario` in a process with one thread, whose time can be made to pass.
 fn alone(scenario: impl FnOnce()) {
@@ -25,7 +26,7 @@ fn alone(scenario: impl FnOnce()) {
 
 /// Fails unless the thread's generator has just rekeyed and is settled.
 fn settle() {
-    common::clock::pass(PAST_THE_DEADLINE);
+    common::clock::pass(past_the_deadline());
     snaprng::reseed(&[]).expect("a rekey");
     assert!(snaprng::protection().is_settled());
 }
@@ -165,7 +166,7 @@ fn a_settled_generator_makes_only_the_system_calls_of_its_rekeys_for_1_000_000_n
     in_fresh_processes(&[SYNCHRONOUS, PROCESS_ONLY], |world| {
         alone(|| {
             let _page = worlds::enter(world);
-            common::clock::pass(PAST_THE_DEADLINE);
+            common::clock::pass(past_the_deadline());
             let (calls, counted) = traced(
                 || {
                     snaprng::reseed(&[]).expect("a rekey");
@@ -221,7 +222,7 @@ fn an_unsettled_generator_absorbs_at_its_stages_and_is_settled_by_an_absorb_alon
             assert_eq!((absorbs, after.rekeys()), (0, before.rekeys()), "and no other");
             assert!(!after.is_settled());
             // Idle past the deadline: time passing ends nothing by itself.
-            common::clock::pass(PAST_THE_DEADLINE);
+            common::clock::pass(past_the_deadline());
             let idle = owned.protection();
             assert!(!idle.is_settled());
             assert_eq!(idle.settling_for(), Duration::ZERO);

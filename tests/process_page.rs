@@ -6,11 +6,12 @@ mod common;
 
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 
 use common::blocks::{assert_nothing_repeats, numbered};
-use common::copies::{Board, WAYS, Way, child};
+use common::copies::{Board, WAYS, child};
 use common::interruption::Trap;
-use common::maps::{DROPPABLE, Mapping, WIPED_ON_FORK, mappings};
+use common::maps::{DROPPABLE, Mapping, NOT_DUMPED, WIPED_ON_FORK, mappings};
 use common::worlds::{
     self, NOT_DROPPABLE, PROCESS_ID, PROCESS_ONLY, SYNCHRONOUS, in_worlds, no_sources,
 };
@@ -269,30 +270,28 @@ fn a_child_has_no_keys_of_its_parents_other_threads() {
         snaprng::Config { policy: Policy::AssumeNeverCloned, ..no_sources() }
             .install()
             .expect("installed");
-        let drawn = std::sync::Barrier::new(2);
-        let forked = std::sync::Barrier::new(2);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                snaprng::fill(&mut [0; 32]).expect("bytes");
-                drawn.wait();
-                forked.wait();
-            });
-            drawn.wait();
-            // The generators of all threads: in memory that is cleared in a child and left out of
-            // core dumps.
-            let slab: Vec<Mapping> = mappings()
-                .into_iter()
-                .filter(|m| m.has(WIPED_ON_FORK) && m.has(common::maps::NOT_DUMPED))
-                .filter(|m| !m.has(DROPPABLE))
-                .collect();
-            assert!(!slab.is_empty(), "no such memory");
-            let nonzero = || slab.iter().map(nonzero_bytes).sum::<usize>();
-            assert!(nonzero() > 512, "a key and a buffer are there");
-            for way in [Way::RawClone, Way::Fork] {
-                child(way, || assert_eq!(nonzero(), 0)).join();
-            }
-            forked.wait();
+        // Ends when the sender is dropped, by a failure too.
+        let (until, forked) = channel::<()>();
+        let (drawn, has_drawn) = channel();
+        std::thread::spawn(move || {
+            snaprng::fill(&mut [0; 32]).expect("bytes");
+            drawn.send(()).expect("somebody waits");
+            let _ = forked.recv();
         });
+        has_drawn.recv().expect("bytes of the other thread");
+        // The generators of all threads: in memory that is cleared in a child and left out of core
+        // dumps.
+        let slab: Vec<Mapping> = mappings()
+            .into_iter()
+            .filter(|m| m.has(WIPED_ON_FORK) && m.has(NOT_DUMPED) && !m.has(DROPPABLE))
+            .collect();
+        assert!(!slab.is_empty(), "no such memory");
+        let nonzero = || slab.iter().map(nonzero_bytes).sum::<usize>();
+        assert!(nonzero() > 512, "a key and a buffer are there");
+        for way in WAYS {
+            child(way, || assert_eq!(nonzero(), 0)).join();
+        }
+        drop(until);
     });
 }
 

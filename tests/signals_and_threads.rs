@@ -9,6 +9,8 @@ use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 use common::blocks::{assert_nothing_repeats, numbered};
 use common::copies::{Board, WAYS, Way, child};
@@ -346,56 +348,71 @@ fn the_first_use_of_many_threads_at_once_gives_each_its_own_bytes() {
 #[test]
 fn a_restore_reported_by_one_thread_ends_the_generation_of_all() {
     in_worlds(&[SYNCHRONOUS, PROCESS_ONLY, PER_CALL], |_| {
-        let reported = Barrier::new(3);
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    snaprng::fill(&mut [0; 32]).expect("bytes");
-                    let before: Generation = snaprng::generation();
-                    reported.wait();
-                    reported.wait();
-                    assert!(!before.is_current());
-                });
-            }
-            reported.wait();
-            snaprng::notify_restored(b"from the host");
-            reported.wait();
+        let (ready, is_ready) = channel();
+        let (report, reported) = channel();
+        let thread = std::thread::spawn(move || {
+            snaprng::fill(&mut [0; 32]).expect("bytes");
+            let before: Generation = snaprng::generation();
+            ready.send(before).expect("somebody waits");
+            reported.recv().expect("a report");
+            assert!(!before.is_current());
         });
+        let before = is_ready.recv().expect("the thread's generation");
+        assert!(before.is_current(), "it is the process's");
+        snaprng::notify_restored(b"from the host");
+        report.send(()).expect("the thread waits");
+        thread.join().expect("the thread");
+        assert!(!before.is_current());
     });
 }
 
 #[test]
 fn threads_of_a_child_draw_as_those_of_its_parent_do() {
     in_worlds(&[SYNCHRONOUS, PROCESS_ONLY], |_| {
-        // Taken places that the child inherits, whose owners do not exist there.
-        let done = Barrier::new(9);
         let board = Board::new(2 * 8, 256);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    snaprng::fill(&mut [0; 32]).expect("bytes");
-                    done.wait();
-                    done.wait();
-                });
-            }
-            done.wait();
-            child(Way::Fork, || {
-                std::thread::scope(|scope| {
-                    for thread in 0..8 {
-                        let board = &board;
-                        scope.spawn(move || snaprng::fill(board.slot(thread)).expect("bytes"));
-                    }
-                });
-            })
-            .join();
-            for thread in 8..16 {
-                child(WAYS[thread % 2], || snaprng::fill(board.slot(thread)).expect("bytes"))
-                    .join();
-            }
-            done.wait();
-        });
+        // Taken places that the child inherits, whose owners do not exist there.
+        let _neighbours: Vec<Neighbour> = (0..8).map(|_| Neighbour::new()).collect();
+        child(Way::Fork, || {
+            std::thread::scope(|scope| {
+                for thread in 0..8 {
+                    let board = &board;
+                    scope.spawn(move || snaprng::fill(board.slot(thread)).expect("bytes"));
+                }
+            });
+        })
+        .join();
+        for thread in 8..16 {
+            child(WAYS[thread % 2], || snaprng::fill(board.slot(thread)).expect("bytes")).join();
+        }
         assert_nothing_repeats(&numbered("thread", &board.records()));
     });
+}
+
+/// A thread that has drawn bytes, and lives until this is dropped.
+struct Neighbour(Option<Sender<()>>, Option<JoinHandle<()>>);
+
+impl Neighbour {
+    fn new() -> Self {
+        let (until, dropped) = channel();
+        let (drawn, has_drawn) = channel();
+        let thread = std::thread::spawn(move || {
+            let generation = snaprng::generation();
+            snaprng::fill(&mut [0; 32]).expect("bytes");
+            drawn.send(generation).expect("somebody waits");
+            let _: Result<(), _> = dropped.recv();
+        });
+        let generation: Generation = has_drawn.recv().expect("bytes of the other thread");
+        assert_eq!(generation, snaprng::generation(), "of the process, not of the thread");
+        Self(Some(until), Some(thread))
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        drop(self.0.take());
+        let ended = self.1.take().map(JoinHandle::join);
+        assert!(ended.is_some_and(|outcome| outcome.is_ok()) || std::thread::panicking());
+    }
 }
 
 #[test]

@@ -7,13 +7,14 @@ use std::fs::{self, File};
 
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use common::blocks::{assert_nothing_repeats, numbered};
 use common::copies::{Way, child};
 use common::interruption::{PAGE, Trap};
 use common::scratch::Scratch;
 use common::worlds::{self, SYNCHRONOUS, in_worlds, no_sources, stand_in};
-use common::{in_a_fresh_process, is_root, skip};
+use common::{in_a_fresh_process, is_root, seccomp, skip};
 use snaprng::host::{AgentPage, VmClockPage};
 use snaprng::{
     Cause, Config, Error, Level, Policy, Protection, Source, VmClock, Witness, WitnessState,
@@ -184,6 +185,59 @@ fn a_page_that_never_stops_moving_is_an_error_and_leaves_no_bytes() {
         assert!(moves >= 8, "it tried {moves} times");
         assert!(filled.iter().all(|&b| b == 0));
         snaprng::fill(&mut [0; 32]).expect("bytes, now that it has stopped");
+    });
+}
+
+/// The page that the handler below moves, how often it still does, and how often it was called.
+static MOVED: AtomicPtr<VmClockPage> = AtomicPtr::new(std::ptr::null_mut());
+static MOVES_LEFT: AtomicUsize = AtomicUsize::new(0);
+static DRAWS: AtomicUsize = AtomicUsize::new(0);
+
+/// In place of the kernel's answer to a draw: moves the page, and sends the caller to the device.
+extern "C" fn on_draw(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    DRAWS.fetch_add(1, Ordering::SeqCst);
+    if MOVES_LEFT.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+        // SAFETY: set before the filter, and nobody else uses the page meanwhile.
+        unsafe { &mut *MOVED.load(Ordering::SeqCst) }.advance_counter();
+    }
+    seccomp::answer(context, -libc::ENOSYS);
+}
+
+#[test]
+fn a_move_in_the_middle_of_a_gather_makes_it_gather_again() {
+    in_worlds(&[SYNCHRONOUS], |page| {
+        MOVED.store(page, Ordering::SeqCst);
+        let draws_during = |moves: usize, request: &mut dyn FnMut() -> Result<(), Error>| {
+            MOVES_LEFT.store(moves, Ordering::SeqCst);
+            let before = DRAWS.load(Ordering::SeqCst);
+            request().map(|()| DRAWS.load(Ordering::SeqCst) - before)
+        };
+        let mut owned = worlds::owned();
+        let mut trap = Trap::new(1024, 1024);
+        seccomp::on_trapped_call(on_draw);
+        seccomp::install(&[(libc::SYS_getrandom, seccomp::Answer::Trap)], seccomp::Answer::Allow);
+        // A rekey draws once, and once more for each move that it saw behind its first look.
+        for moves in 0..7 {
+            assert_eq!(draws_during(moves, &mut || snaprng::reseed(&[])), Ok(moves + 1));
+            assert_eq!(draws_during(moves, &mut || owned.reseed(&[])), Ok(moves + 1));
+        }
+        assert_eq!(draws_during(8, &mut || owned.reseed(&[])), Err(Error::WorldUnstable));
+        assert_eq!(draws_during(0, &mut || owned.fill(&mut [0; 8])), Ok(1), "unkeyed");
+        assert_eq!(draws_during(0, &mut || snaprng::reseed(&[])), Ok(1));
+        // So does a one-shot request.
+        let mut one_shot = Vec::new();
+        trap.spring(
+            1024,
+            1024,
+            |out| snaprng::fill(out).expect("a large request"),
+            || {
+                common::draws::assert_is_busy();
+                for moves in 0..3 {
+                    one_shot.push(draws_during(moves, &mut || snaprng::fill(&mut [0; 8])));
+                }
+            },
+        );
+        assert_eq!(one_shot, [Ok(1), Ok(2), Ok(3)]);
     });
 }
 

@@ -19,9 +19,9 @@ pub(crate) fn pass(time: Duration) {
 /// time_namespaces(7).
 fn jump(time: Duration) -> std::io::Result<()> {
     let before = clock_gettime(ClockId::Monotonic).tv_sec;
-    // SAFETY: takes no pointers; the namespace is for children, which are made later or never.
-    if unsafe { libc::unshare(libc::CLONE_NEWTIME) } != 0 {
-        return Err(std::io::Error::last_os_error());
+    if unshare(libc::CLONE_NEWTIME).is_err() {
+        // Who may not may have the right in a user namespace of its own.
+        unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWTIME)?;
     }
     let seconds = offset()? + time.as_secs();
     std::fs::write("/proc/self/timens_offsets", format!("monotonic {seconds} 0\n"))?;
@@ -34,6 +34,14 @@ fn jump(time: Duration) -> std::io::Result<()> {
     let passed = clock_gettime(ClockId::Monotonic).tv_sec - before;
     assert!(passed >= time.as_secs().cast_signed(), "the clock moved by {passed} s");
     Ok(())
+}
+
+fn unshare(namespaces: i32) -> std::io::Result<()> {
+    // SAFETY: takes no pointers; this process has one thread.
+    match unsafe { libc::unshare(namespaces) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 /// The offset that is in force for this process already.

@@ -1,7 +1,10 @@
 //! Copies of this process, and memory that they share with it to leave their records in.
 
+use std::io::{Cursor, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How a child is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +16,31 @@ pub(crate) enum Way {
 }
 
 pub(crate) const WAYS: [Way; 2] = [Way::Fork, Way::RawClone];
+
+/// Whether this process was made by [`Way::RawClone`].
+static IS_RAW: AtomicBool = AtomicBool::new(false);
+
+/// Ends such a child where it panics. The usual message takes locks that a thread may hold which
+/// does not exist in the child, and would hang instead of failing.
+fn end_raw_children_that_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_RAW.load(Ordering::SeqCst) {
+                return usual(panic);
+            }
+            if let Some(place) = panic.location() {
+                let mut message = Cursor::new([0; 256]);
+                let _ = writeln!(message, "a raw clone panicked at {place}");
+                let length = usize::try_from(message.position()).unwrap_or(0);
+                // SAFETY: as many bytes as were written to the buffer.
+                unsafe { libc::write(2, message.get_ref().as_ptr().cast(), length) };
+            }
+            leave(101)
+        }));
+    });
+}
 
 /// A child process that has not been waited for.
 #[must_use]
@@ -38,10 +66,14 @@ pub(crate) fn split(way: Way) -> Option<Child> {
         // SAFETY: the child only runs code of the test, which keeps to what a child may do.
         Way::Fork => unsafe { libc::fork() },
         Way::RawClone => {
+            end_raw_children_that_panic();
             let flags = libc::c_long::from(libc::SIGCHLD);
             // SAFETY: without CLONE_VM and without a new stack this is fork's system call (clone(2);
             // on every architecture the first two arguments are flags and stack).
             let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+            if pid == 0 {
+                IS_RAW.store(true, Ordering::SeqCst);
+            }
             libc::pid_t::try_from(pid).expect("a process id")
         }
     };

@@ -56,11 +56,6 @@ pub(crate) fn run(
     }
 }
 
-/// The variant that this fresh process was started for.
-pub(crate) fn variant() -> Option<String> {
-    std::env::var(VARIANT).ok()
-}
-
 /// The path of the test that `F` is a closure of: `file::test::{{closure}}` without the file and
 /// the closures. Should a compiler name closures in another way, no test of that name is found,
 /// and [`check`] fails.
