@@ -20,8 +20,9 @@ const _: () = assert!(size_of::<snaprng_generation_t>() == 64, "part of the ABI"
 ///
 /// generation: where it goes.
 ///
-/// Returns: SNAPRNG_OK; SNAPRNG_EINVAL for NULL; or another negative code if the witnesses cannot be
-/// installed: the token is then never current.
+/// Returns: SNAPRNG_OK; SNAPRNG_EINVAL for NULL; or another negative code if the witnesses are not
+/// installed (SNAPRNG_EINSTALLING in a handler that interrupted the first use): the token is then
+/// never current.
 /// Threads, signals, forks: safe anywhere. No system call once the library has been used.
 #[must_use]
 #[unsafe(no_mangle)]

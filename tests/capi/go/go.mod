@@ -1,0 +1,3 @@
+module snaprng.example/go
+
+go 1.19
