@@ -128,6 +128,12 @@
 //! A witness file whose trusted owner truncates it while it is mapped kills the process (SIGBUS).
 //! Nobody else can.
 //!
+//! # Features
+//! `rand_core_06` and `rand_core_09` implement the traits of those versions on the same types (rand
+//! 0.8 and 0.9, ed25519-dalek 2, and their generations); `rustls` gives rustls 0.23 a
+//! `SecureRandom`. `capi` is the C ABI, for C libraries: see `include/snaprng.h` and
+//! `dist/install-c`.
+//!
 //! # Design
 //! ChaCha20 with fast key erasure, rekeyed by BLAKE2s over every source; the generator is a pure
 //! state machine over two seams, the world and its entropy, so that tests copy it between any two
