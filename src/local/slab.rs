@@ -346,6 +346,10 @@ mod tests {
     fn a_seat_that_was_not_given_back_is_taken_from_a_dead_thread_alone() {
         let dead = std::thread::spawn(|| rustix::thread::gettid().as_raw_nonzero().get());
         let dead = dead.join().unwrap().cast_unsigned();
+        // `join` returns an instant before the kernel stops finding the thread.
+        while is_alive(dead) {
+            rustix::thread::sched_yield();
+        }
         let mut state = MaybeUninit::<LocalGenerator>::zeroed();
         let mut seat = |owner, armed, copy| Seat {
             owner: AtomicU32::new(owner),

@@ -215,7 +215,7 @@ fn publish_outcome(index: usize, outcome: Option<Result<WitnessState, Cause>>) {
     match outcome {
         None => publish(index, WitnessState::Off, None),
         Some(Ok(state)) => publish(index, state, None),
-        Some(Err(cause @ Cause::Open(libc::ENOENT | libc::ENODEV | libc::ENXIO))) => {
+        Some(Err(cause @ Cause::Open(libc::ENOENT | libc::ENODEV))) => {
             publish(index, WitnessState::Absent, Some(cause));
         }
         Some(Err(cause)) => publish(index, WitnessState::Unusable, Some(cause)),
