@@ -6,32 +6,15 @@ use core::num::NonZeroU32;
 
 use rand_core_06::{CryptoRng, Error, RngCore};
 
-use crate::rng::refuse;
 use crate::{SnapRng, ThreadRng};
 
 /// What rand_core calls a custom error code, and nobody else's meaning of it.
-const CODE: NonZeroU32 = match NonZeroU32::new(Error::CUSTOM_START + 1) {
-    Some(code) => code,
-    None => NonZeroU32::MAX,
-};
+const CODE: NonZeroU32 = NonZeroU32::new(Error::CUSTOM_START + 1).unwrap();
 
 macro_rules! implement {
     ($type:ty) => {
         impl RngCore for $type {
-            #[inline]
-            fn next_u32(&mut self) -> u32 {
-                rand_core::Rng::next_u32(self)
-            }
-
-            #[inline]
-            fn next_u64(&mut self) -> u64 {
-                rand_core::Rng::next_u64(self)
-            }
-
-            #[inline]
-            fn fill_bytes(&mut self, out: &mut [u8]) {
-                self.try_fill(out).unwrap_or_else(refuse);
-            }
+            infallible_methods!();
 
             #[inline]
             fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Error> {

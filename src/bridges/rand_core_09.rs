@@ -7,20 +7,7 @@ use crate::{Error, SnapRng, ThreadRng, TrySnapRng};
 macro_rules! implement {
     ($type:ty) => {
         impl RngCore for $type {
-            #[inline]
-            fn next_u32(&mut self) -> u32 {
-                rand_core::Rng::next_u32(self)
-            }
-
-            #[inline]
-            fn next_u64(&mut self) -> u64 {
-                rand_core::Rng::next_u64(self)
-            }
-
-            #[inline]
-            fn fill_bytes(&mut self, out: &mut [u8]) {
-                rand_core::Rng::fill_bytes(self, out);
-            }
+            infallible_methods!();
         }
 
         impl CryptoRng for $type {}

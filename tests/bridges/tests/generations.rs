@@ -2,8 +2,14 @@
 
 use snaprng::{SnapRng, TrySnapRng};
 
-/// Draws through some version's traits; none may repeat what another gave.
-fn distinct(mut draws: Vec<[u8; 16]>) {
+/// Draws through every version's traits in turn; none may repeat what another gave.
+fn draw_through_all(rng: &mut (impl rand_08::RngCore + rand_09::RngCore + rand_010::Rng)) {
+    let mut draws: Vec<[u8; 16]> = Vec::new();
+    for _ in 0..100 {
+        draws.push(rand_08::Rng::r#gen(rng));
+        draws.push(rand_09::Rng::random(rng));
+        draws.push(rand_010::RngExt::random(rng));
+    }
     let count = draws.len();
     draws.sort_unstable();
     draws.dedup();
@@ -12,26 +18,12 @@ fn distinct(mut draws: Vec<[u8; 16]>) {
 
 #[test]
 fn rand_0_8_and_0_9_and_0_10_draw_from_the_same_generator() {
-    let mut rng = SnapRng::new().unwrap();
-    let mut draws = Vec::new();
-    for _ in 0..100 {
-        draws.push(rand_08::Rng::r#gen(&mut rng));
-        draws.push(rand_09::Rng::random(&mut rng));
-        draws.push(rand_010::RngExt::random(&mut rng));
-    }
-    distinct(draws);
+    draw_through_all(&mut SnapRng::new().unwrap());
 }
 
 #[test]
 fn the_per_thread_generator_serves_all_of_them_too() {
-    let mut rng = snaprng::rng();
-    let mut draws = Vec::new();
-    for _ in 0..100 {
-        draws.push(rand_08::Rng::r#gen(&mut rng));
-        draws.push(rand_09::Rng::random(&mut rng));
-        draws.push(rand_010::RngExt::random(&mut rng));
-    }
-    distinct(draws);
+    draw_through_all(&mut snaprng::rng());
 }
 
 #[test]
