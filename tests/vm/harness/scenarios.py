@@ -86,6 +86,16 @@ IN_USE = "*/snaprng-thread *-thread@large */snaprng-owned-* */snaprng-new-*"
 PLAIN_REPEATS = something_is_shared(
     "*/plain", "a plain ChaCha20 generator, seeded before the snapshot, repeats itself in the clones")
 
+# Where neither clocks nor the kernel tell the clones apart: all that is left is the CPU's randomness.
+NOTHING_SHARED_WITH_EQUAL_CLOCKS = (
+    PLAIN_REPEATS,
+    kernel_repeats("main/kernel"),
+    clocks_are_equal("main"),
+    level_is("main/snaprng-thread", "synchronous"),
+    first_output_is_new("main/snaprng-*"),
+    nothing_is_shared("main/snaprng-*", "of any generator"),
+)
+
 SCENARIOS = (
     Scenario(
         name="counter",
@@ -108,14 +118,7 @@ SCENARIOS = (
         proves="equal clocks, a hypervisor that never tells the kernel (VMGenID unchanged): still nothing shared",
         shape=Shape(cpus=1, guid=SAME_GUID, equal_clocks=True),
         workers=(Worker("main"),),
-        checks=(
-            PLAIN_REPEATS,
-            kernel_repeats("main/kernel"),
-            clocks_are_equal("main"),
-            level_is("main/snaprng-thread", "synchronous"),
-            first_output_is_new("main/snaprng-*"),
-            nothing_is_shared("main/snaprng-*", "of any generator"),
-        ),
+        checks=NOTHING_SHARED_WITH_EQUAL_CLOCKS,
     ),
     Scenario(
         name="no-cpu-nobody",
@@ -197,14 +200,7 @@ SCENARIOS = (
         proves="equal clocks, a real-time hog on the only CPU keeps the kernel from reseeding: still nothing shared",
         shape=HOGGED,
         workers=(Worker("main", "hog"),),
-        checks=(
-            PLAIN_REPEATS,
-            kernel_repeats("main/kernel"),
-            clocks_are_equal("main"),
-            level_is("main/snaprng-thread", "synchronous"),
-            first_output_is_new("main/snaprng-*"),
-            nothing_is_shared("main/snaprng-*", "of any generator"),
-        ),
+        checks=NOTHING_SHARED_WITH_EQUAL_CLOCKS,
     ),
     Scenario(
         name="hog-marker",
