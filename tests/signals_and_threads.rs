@@ -300,23 +300,31 @@ fn generator_memory() -> usize {
         .sum()
 }
 
+/// Each of so many new threads fills its slot by requests of `size` bytes, all beginning together,
+/// while this one does something else.
+fn all_draw_at_once(board: &Board, threads: usize, size: usize, meanwhile: impl FnOnce()) {
+    let together = Barrier::new(threads);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let together = &together;
+            scope.spawn(move || {
+                together.wait();
+                for chunk in board.slot(thread).chunks_mut(size) {
+                    snaprng::fill(chunk).expect("bytes");
+                }
+            });
+        }
+        meanwhile();
+    });
+}
+
 #[test]
 fn many_threads_at_once_share_nothing() {
     const THREADS: usize = 200;
     const BYTES: usize = 4096;
     in_worlds(&[SYNCHRONOUS, PER_CALL], |page| {
         let board = Board::new(THREADS, BYTES);
-        let together = Barrier::new(THREADS);
-        std::thread::scope(|scope| {
-            for thread in 0..THREADS {
-                let (board, together) = (&board, &together);
-                scope.spawn(move || {
-                    together.wait();
-                    for chunk in board.slot(thread).chunks_mut(64) {
-                        snaprng::fill(chunk).expect("bytes");
-                    }
-                });
-            }
+        all_draw_at_once(&board, THREADS, 64, || {
             // The machine is restored in the midst of it.
             page.advance_counter();
         });
@@ -329,18 +337,7 @@ fn the_first_use_of_many_threads_at_once_gives_each_its_own_bytes() {
     const THREADS: usize = 32;
     in_a_fresh_process(|| {
         let board = Board::new(THREADS, 512);
-        let together = Barrier::new(THREADS);
-        std::thread::scope(|scope| {
-            for thread in 0..THREADS {
-                let (board, together) = (&board, &together);
-                scope.spawn(move || {
-                    together.wait();
-                    for chunk in board.slot(thread).chunks_mut(32) {
-                        snaprng::fill(chunk).expect("bytes");
-                    }
-                });
-            }
-        });
+        all_draw_at_once(&board, THREADS, 32, || ());
         assert_nothing_repeats(&numbered("thread", &board.records()));
     });
 }
