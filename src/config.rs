@@ -95,13 +95,18 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::AlreadyInstalled`] if a configuration is in force; [`Error::Installing`] if another
-    /// thread is at it; [`Error::BadEnvironment`]; [`Error::BadPath`]. [`Error::NotProtected`] if
+    /// thread is at it and does not finish within seconds; [`Error::BadEnvironment`];
+    /// [`Error::BadPath`]. [`Error::NotProtected`] if
     /// [`Policy::Require`] is not met: the configuration is then in force all the same, and every
     /// request fails until the policy is met.
     pub fn install(self) -> Result<(), Error> {
         environment::requires()?;
         let terms = self.terms();
-        let made = self.install_sources(move || store_terms(&terms))?;
+        let mut made = self.install_sources(move || store_terms(&terms))?;
+        #[cfg(target_os = "linux")]
+        if made == Installation::Busy && wait_for_installation() {
+            made = Installation::Found;
+        }
         match made {
             Installation::Made => {
                 let terms = ProcessTerms.terms();
@@ -118,7 +123,11 @@ impl Config {
     /// # Errors
     /// As [`build`](Self::build), without a rekey.
     pub(crate) fn into_owned_terms(self) -> Result<Terms, Error> {
-        ensure_installed()?;
+        match ensure_installed() {
+            #[cfg(target_os = "linux")]
+            Err(Error::Installing) if wait_for_installation() => {}
+            outcome => outcome?,
+        }
         if !self.has_sources_in_use()? {
             return Err(Error::SourcesAreProcessWide);
         }
@@ -235,6 +244,18 @@ pub(crate) fn ensure_installed() -> Result<(), Error> {
         #[cfg(target_os = "linux")]
         Installation::Busy => Err(Error::Installing),
     }
+}
+
+/// Waits for the thread that is installing. For calls that may take their time (they allocate, so
+/// no signal handler makes them); false if it does not finish: it may be what this thread interrupted.
+#[cfg(target_os = "linux")]
+fn wait_for_installation() -> bool {
+    const PAUSE: core::time::Duration = core::time::Duration::from_millis(1);
+    const PAUSES: u32 = 5_000;
+    (0..PAUSES).any(|_| {
+        std::thread::sleep(PAUSE);
+        world::is_installed()
+    })
 }
 
 fn facts() -> crate::policy::Facts {

@@ -5,11 +5,13 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt;
 use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use common::blocks::{assert_nothing_repeats, numbered};
 use common::copies::{Way, child};
 use common::scratch::Scratch;
-use common::seccomp::{Answer, install};
+use common::seccomp::{Answer, answer, install, on_trapped_call};
 use common::worlds::{
     self, ALL, PER_CALL, PROCESS_ONLY, SYNCHRONOUS, in_worlds, no_sources, stand_in,
 };
@@ -34,6 +36,33 @@ fn assert_refused(error: Error) {
 /// Whether this is bare metal as far as the library can tell: there `Require` is met.
 fn is_bare_metal() -> bool {
     snaprng::protection().level() == Level::ProcessOnly
+}
+
+/// Set once a thread is in the middle of installing.
+static INSTALLING: AtomicBool = AtomicBool::new(false);
+
+/// Makes the opening of a source slow, and then fail.
+extern "C" fn open_slowly(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    INSTALLING.store(true, Ordering::SeqCst);
+    std::thread::sleep(Duration::from_millis(50));
+    answer(context, -libc::ENOENT);
+}
+
+#[test]
+fn a_thread_that_builds_a_generator_waits_for_the_one_that_installs() {
+    in_a_fresh_process(|| {
+        on_trapped_call(open_slowly);
+        let slow = std::thread::spawn(|| {
+            install(&[(libc::SYS_openat, Answer::Trap)], Answer::Allow);
+            Config::default().install()
+        });
+        while !INSTALLING.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        TrySnapRng::new().expect("a generator, however slow the installation is");
+        assert_eq!(Config::default().install(), Err(Error::AlreadyInstalled));
+        assert_eq!(slow.join().expect("no panic"), Ok(()));
+    });
 }
 
 #[test]
