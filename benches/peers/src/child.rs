@@ -63,9 +63,10 @@ fn table(world: World, options: &Options) -> Result<Table, String> {
     let (_, after) = in_force.check();
     table.unjudged = table.unjudged.or(after);
     if world == World::Settled {
-        table.others = beyond::measure(in_force, options, &allowed, &|what| {
-            say(&Message::Progress(what.into()));
-        })?;
+        let progress = |what: &str| say(&Message::Progress(what.into()));
+        let found = beyond::measure(in_force, options, &allowed, &progress);
+        table.others = found.others;
+        table.missing.extend(found.missing);
     }
     Ok(table)
 }

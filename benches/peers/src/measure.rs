@@ -2,7 +2,9 @@
 //!
 //! Every contender is timed once per round, in turn, so that whatever slows the machine for a while
 //! slows all of them. A ratio is taken within a round, and its median over the rounds. Timing is of
-//! whole batches of some milliseconds; single calls are [`crate::beyond::tail`]'s business.
+//! whole batches of some milliseconds; single calls are [`crate::beyond::tail`]'s business. A batch
+//! in which the kernel gave the CPU to somebody else says nothing about speed and is repeated, a few
+//! times at most: on a machine that is never quiet the spread shows it.
 
 use std::time::{Duration, Instant};
 
@@ -72,10 +74,33 @@ pub(crate) fn interleaved(batches: &mut [Batch], plan: &Plan) -> Vec<Vec<f64>> {
             let turn = if round % 2 == 0 { step } else { batches.len() - 1 - step };
             // Once for the caches, which the neighbour has filled.
             batches[turn](counts[turn].div_ceil(16));
-            samples[turn].push(nanoseconds_per_call(&mut batches[turn], counts[turn]));
+            samples[turn].push(undisturbed(&mut batches[turn], counts[turn]));
         }
     }
     samples
+}
+
+/// Nanoseconds per call of a batch that nobody interrupted, if there is one in a few attempts.
+fn undisturbed(batch: &mut Batch, calls: u64) -> f64 {
+    const ATTEMPTS: usize = 4;
+    let mut nanoseconds = f64::NAN;
+    for _ in 0..ATTEMPTS {
+        let before = preemptions();
+        nanoseconds = nanoseconds_per_call(batch, calls);
+        if preemptions() == before {
+            break;
+        }
+    }
+    nanoseconds
+}
+
+/// How often this thread had to leave its CPU to somebody else.
+pub(crate) fn preemptions() -> i64 {
+    // SAFETY: a structure of zeros is one that the kernel may overwrite.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is of the type that the call asks for.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+    usage.ru_nivcsw
 }
 
 /// How many calls take about this long.

@@ -12,6 +12,8 @@ mod ours;
 mod rust;
 pub(crate) mod vdso;
 
+pub(crate) use kernel::system_call;
+
 use std::hint::black_box;
 
 use rand_core::Rng;
