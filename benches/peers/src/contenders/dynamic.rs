@@ -1,7 +1,7 @@
 //! Libraries that are looked for when the program runs, so that building needs none of them.
 
 use std::ffi::{CStr, c_void};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 /// A library that stays loaded for ever.
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ impl Library {
         // SAFETY: the handle is of `dlopen` and never closed, or the one that means this process;
         // the name is a C string.
         let found = unsafe { libc::dlsym(handle, name.as_ptr()) };
-        if found == ptr::null_mut() { Err(last_error()) } else { Ok(found) }
+        if found.is_null() { Err(last_error()) } else { Ok(found) }
     }
 }
 
