@@ -101,6 +101,16 @@ pub fn fill_uninit(out: &mut [MaybeUninit<u8>]) -> Result<&mut [u8], Error> {
 /// ```
 #[inline]
 pub fn bytes<const N: usize>() -> [u8; N] {
+    #[cfg(target_os = "linux")]
+    if let Some(Some(bytes)) = slab::with_generator(|generator| generator.array_if_unmoved()) {
+        return bytes;
+    }
+    bytes_slowly()
+}
+
+#[cold]
+#[inline(never)]
+fn bytes_slowly<const N: usize>() -> [u8; N] {
     let mut out = [0; N];
     match fill(&mut out) {
         Ok(()) => out,
