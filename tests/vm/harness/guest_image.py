@@ -5,12 +5,11 @@ import json
 import lzma
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 from .errors import Unavailable
 from .packages import Toolchain
+from .tools import need, run
 
 TARGET = "x86_64-unknown-linux-gnu"
 PACKAGE = "snaprng-vm-guest"
@@ -19,19 +18,14 @@ MODULE = "ptp_vmclock"
 
 def build_guest(manifest: Path) -> Path:
     """Compile the guest program, statically linked so that it can be PID 1 in an otherwise empty filesystem."""
-    if shutil.which("cargo") is None:
-        raise Unavailable("cargo is needed to compile the guest program; see https://rustup.rs")
+    need(["cargo"], "to compile the guest program; see https://rustup.rs")
     flags = f"{os.environ.get('RUSTFLAGS', '')} -C target-feature=+crt-static".strip()
-    done = subprocess.run(
+    printed = run(
         ["cargo", "build", "--release", "--target", TARGET, "--manifest-path", str(manifest),
          "--message-format", "json-render-diagnostics"],
-        capture_output=True, text=True, check=False,
-        env=dict(os.environ, RUSTFLAGS=flags),
+        f"compiling the guest program (is the target {TARGET} installed?)", env=os.environ | {"RUSTFLAGS": flags},
     )
-    if done.returncode != 0:
-        raise Unavailable(f"the guest program does not compile (is the target {TARGET} installed?):\n"
-                          f"{done.stderr.strip()}")
-    for line in done.stdout.splitlines():
+    for line in printed.splitlines():
         message = json.loads(line)
         if message.get("executable") and message["target"]["name"] == PACKAGE:
             return Path(message["executable"])
