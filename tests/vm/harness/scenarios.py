@@ -141,7 +141,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="c-abi",
-        proves="the same for a C program on the static library: its generation ends, and nothing is shared",
+        proves="a C program on libsnaprng.a, equal clocks, VMGenID unchanged: its generation ends, nothing shared",
         shape=NEVER_TOLD,
         workers=(Worker("main", body=C_ABI),),
         checks=(*NOTHING_SHARED_WITH_EQUAL_CLOCKS, generation_ends("main")),
