@@ -90,7 +90,9 @@ const KNOWN_FLAGS: u32 = SNAPRNG_ACCEPT_MARKER
 pub unsafe extern "C" fn snaprng_init(config: *const snaprng_config) -> c_int {
     guarded(|| {
         // SAFETY: the caller's contract.
-        match unsafe { translate(config) } {
+        let config = unsafe { read(config) };
+        // SAFETY: as above.
+        match config.and_then(|config| unsafe { translate(&config) }) {
             Ok(config) => answer(config.install()),
             Err(code) => code,
         }
@@ -103,23 +105,32 @@ pub unsafe extern "C" fn snaprng_init(config: *const snaprng_config) -> c_int {
 /// As `snaprng_init`.
 pub(super) unsafe fn translate_owned(config: *const snaprng_config) -> Result<Config, c_int> {
     // SAFETY: the caller's contract.
-    if !config.is_null() && unsafe { sized::read(config) }?.flags & SNAPRNG_VMCLOCK_FD != 0 {
+    let config = unsafe { read(config) }?;
+    if config.flags & SNAPRNG_VMCLOCK_FD != 0 {
         return Err(SNAPRNG_ESOURCES);
     }
     // SAFETY: the caller's contract.
-    unsafe { translate(config) }
+    unsafe { translate(&config) }
+}
+
+/// What the caller set; NULL is a struct of zeros, the defaults.
+///
+/// # Safety
+/// As `snaprng_init`.
+unsafe fn read(config: *const snaprng_config) -> Result<snaprng_config, c_int> {
+    if config.is_null() {
+        // SAFETY: numbers and pointers, which may be zero.
+        return Ok(unsafe { core::mem::zeroed() });
+    }
+    // SAFETY: the caller's contract: it can be read for the size that it carries.
+    unsafe { sized::read(config) }
 }
 
 /// The library's configuration from C's.
 ///
 /// # Safety
 /// As `snaprng_init`.
-unsafe fn translate(config: *const snaprng_config) -> Result<Config, c_int> {
-    if config.is_null() {
-        return Ok(Config::default());
-    }
-    // SAFETY: the caller's contract: it can be read for the size that it carries.
-    let config = unsafe { sized::read(config) }?;
+unsafe fn translate(config: &snaprng_config) -> Result<Config, c_int> {
     if config.flags & !KNOWN_FLAGS != 0 || config.reserved != 0 {
         return Err(SNAPRNG_EINVAL);
     }
@@ -139,7 +150,7 @@ unsafe fn translate(config: *const snaprng_config) -> Result<Config, c_int> {
     Ok(Config {
         policy,
         // SAFETY: as above; the descriptor is the caller's to give away.
-        vmclock: unsafe { vmclock(&config) }?,
+        vmclock: unsafe { vmclock(config) }?,
         sysgenid,
         agent_page,
         accept_marker: has(SNAPRNG_ACCEPT_MARKER),
