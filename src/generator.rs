@@ -65,7 +65,7 @@ impl Embedder for Terms {
 }
 
 /// The generator. See the [module](self).
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(crate) struct Generator<W, E, T> {
     /// The epoch under which the key was made.
     epoch: Epoch,

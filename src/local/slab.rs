@@ -88,7 +88,7 @@ impl Drop for InUse<'_> {
 /// word that a request reads is in *its* page (process 0x00, marker 0x10, counter 0x68, open bytes
 /// 0x38 in a generator's line): CPUs compare the low bits of addresses first, and a load that
 /// seems to read half of a store in flight waits for it.
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(super) struct Seat {
     generator: *mut LocalGenerator,
     /// The copy of the process in which it was taken.
