@@ -164,6 +164,7 @@ mod world;
 
 #[cfg(feature = "rustls")]
 pub use bridges::rustls::SecureRandom;
+pub use cipher::Rounds;
 pub use config::{Config, Source, VmClock};
 pub use entropy::Diversity;
 pub use error::Error;

@@ -32,10 +32,6 @@ impl Machine {
             date: today(),
         }
     }
-
-    pub(crate) fn has(&self, feature: &str) -> bool {
-        self.features.iter().any(|found| found == feature)
-    }
 }
 
 /// Family and model too: a hypervisor may hide which EPYC or Xeon it is.

@@ -15,7 +15,7 @@ pub(crate) fn render(report: &Report) -> String {
     let mut text = heading(report);
     for table in &report.tables {
         text += "\n";
-        text += &one(report, table);
+        text += &one(table);
     }
     for failure in &report.failures {
         let line = format!("no table `{}`: {}", failure.name, failure.why);
@@ -45,18 +45,18 @@ fn heading(report: &Report) -> String {
     text
 }
 
-fn one(report: &Report, table: &Table) -> String {
+fn one(table: &Table) -> String {
     let title = format!("=== {}: {}", table.world.id(), table.world.title());
     let mut text = format!("{}\n", paint(&title, Ink::Bold));
     let _ = writeln!(text, "{}", table.standing);
-    let objection = targets::objection(report, table);
-    if let Some(why) = &objection {
+    let judged = table.unjudged.is_none();
+    if let Some(why) = &table.unjudged {
         let _ = writeln!(text, "{}", paint(&format!("NOT JUDGED: {why}"), Ink::Warning));
     }
     text += &times(table);
     text += "\n";
-    text += &ratios(table, objection.is_none());
-    text += &others(table, objection.is_none());
+    text += &ratios(table, judged);
+    text += &others(table, judged);
     for missing in &table.missing {
         let line = format!("missing: {}: {}", missing.name, missing.why);
         let _ = writeln!(text, "{}", paint(&line, Ink::Warning));
@@ -167,12 +167,12 @@ impl Count {
         let mut count = Self::default();
         for target in targets::all() {
             let table = report.table(target.world);
-            let judged = table.filter(|table| targets::objection(report, table).is_none());
+            let judged = table.filter(|table| table.unjudged.is_none());
             let ratio = judged.and_then(|t| t.ratio(target.ours, target.theirs, target.size));
             count.add(ratio.map(|ratio| ratio.ratio.median <= target.limit));
         }
         for table in &report.tables {
-            let judged = targets::objection(report, table).is_none();
+            let judged = table.unjudged.is_none();
             for other in &table.others {
                 if let Some(limit) = other.limit {
                     count.add(judged.then(|| limit.holds(other.value)));

@@ -1,11 +1,10 @@
 //! What was promised: the limits, as data, and the verdict on what was measured.
 //!
 //! All are ratios of medians of one interleaved run, ours by theirs. Those of [`World::Settled`] and
-//! [`World::Twelve`] are for x86-64 with AVX-512; on other machines they are shown and not judged.
+//! [`World::Twelve`] are for x86-64 with AVX-512; on other machines they are shown and not judged: see
+//! [`World::objects_to`].
 
 use crate::contenders::{SIZES, name};
-use crate::cpu::Machine;
-use crate::report::{Report, Table};
 use crate::world::World;
 
 /// A limit for one cell.
@@ -94,38 +93,6 @@ pub(crate) fn limit(world: World, ours: &str, theirs: &str, size: usize) -> Opti
         .iter()
         .find(|t| t.world == world && t.ours == ours && t.theirs == theirs && t.size == size)
         .map(|target| target.limit)
-}
-
-/// Why this table is not judged.
-pub(crate) fn objection(report: &Report, table: &Table) -> Option<String> {
-    table
-        .unjudged
-        .clone()
-        .or_else(|| lacks_avx512(&report.machine, table.world))
-        .or_else(|| (table.world == World::Avx2).then(|| is_not_forced(report, table)).flatten())
-}
-
-fn lacks_avx512(machine: &Machine, world: World) -> Option<String> {
-    let needs = matches!(world, World::Settled | World::Twelve);
-    (needs && !machine.has("avx512f"))
-        .then(|| "these limits are for x86-64 with AVX-512, which this machine lacks".into())
-}
-
-/// The library does not say which kernel runs. Where a wider one is there, a forced one shows.
-fn is_not_forced(report: &Report, table: &Table) -> Option<String> {
-    if !report.machine.has("avx2") {
-        return Some("this machine has no AVX2".into());
-    }
-    if !report.machine.has("avx512f") {
-        return None;
-    }
-    let bulk = |table: &Table| Some(table.cell(name::HELD, 64 * KIB)?.nanoseconds.median);
-    let free = report.table(World::Settled).and_then(bulk);
-    match (free, bulk(table)) {
-        (Some(free), Some(forced)) if forced >= 1.15 * free => None,
-        (Some(_), Some(_)) => Some("no slower than without SNAPRNG_KERNEL=avx2: not forced".into()),
-        _ => Some("needs the table `settled` in the same run, to see that it was forced".into()),
-    }
 }
 
 #[cfg(test)]

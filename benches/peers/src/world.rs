@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use snaprng::host::VmClockPage;
-use snaprng::{Config, VmClock};
+use snaprng::{Config, Rounds, VmClock};
 
 use crate::contenders::c_abi;
 
@@ -69,12 +69,26 @@ impl World {
         self != Self::Default
     }
 
-    /// What must be reported for the figures to be judged.
+    /// Rounds of ChaCha.
+    fn rounds(self) -> Rounds {
+        if self == Self::Twelve { Rounds::Twelve } else { Rounds::Twenty }
+    }
+
+    /// The level and the settledness for which there are limits.
     fn expects(self) -> (&'static str, Option<bool>) {
         match self {
             Self::Settled | Self::Avx2 | Self::Twelve => ("synchronous", Some(true)),
             Self::Unsettled => ("synchronous", Some(false)),
             Self::Default => ("per-call", None),
+        }
+    }
+
+    /// The keystream's kernel for which there are limits, or any.
+    fn expects_kernel(self) -> Option<&'static str> {
+        match self {
+            Self::Settled | Self::Twelve => Some("avx512"),
+            Self::Avx2 => Some("avx2"),
+            Self::Default | Self::Unsettled => None,
         }
     }
 
@@ -84,11 +98,25 @@ impl World {
         if standing.level != level {
             return Some(format!("the level is {}, not {level}", standing.level));
         }
-        match settled {
-            Some(true) if !standing.settled => Some("UNSETTLED".into()),
-            Some(false) if standing.settled => Some("it had settled before the end".into()),
-            _ => None,
+        if settled.is_some_and(|settled| settled != standing.settled) {
+            let found =
+                if standing.settled { "it had settled before the end" } else { "UNSETTLED" };
+            return Some(found.into());
         }
+        self.objects_to_cipher(standing.cipher.as_ref()?)
+    }
+
+    fn objects_to_cipher(self, cipher: &Cipher) -> Option<String> {
+        if cipher.rounds != self.rounds().count() {
+            return Some(format!(
+                "it makes {} rounds, not {}",
+                cipher.rounds,
+                self.rounds().count()
+            ));
+        }
+        let kernel = self.expects_kernel()?;
+        (cipher.kernel != kernel)
+            .then(|| format!("the limits are for the {kernel} kernel; {} is in use", cipher.kernel))
     }
 }
 
@@ -98,6 +126,15 @@ pub(crate) struct Standing {
     pub(crate) level: String,
     pub(crate) stand_in: bool,
     pub(crate) settled: bool,
+    /// `None` for the C library, whose report does not say.
+    pub(crate) cipher: Option<Cipher>,
+}
+
+/// How the bytes are made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cipher {
+    pub(crate) rounds: u32,
+    pub(crate) kernel: String,
 }
 
 impl Standing {
@@ -107,6 +144,10 @@ impl Standing {
             level: report.level().to_string(),
             stand_in: report.is_stand_in(),
             settled: report.is_settled(),
+            cipher: Some(Cipher {
+                rounds: report.rounds().count(),
+                kernel: report.kernel().into(),
+            }),
         }
     }
 }
@@ -115,7 +156,11 @@ impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stand_in = if self.stand_in { " (by a stand-in)" } else { "" };
         let settled = if self.settled { "settled" } else { "unsettled" };
-        write!(f, "level {}{stand_in}, {settled}", self.level)
+        write!(f, "level {}{stand_in}, {settled}", self.level)?;
+        match &self.cipher {
+            Some(Cipher { rounds, kernel }) => write!(f, ", ChaCha{rounds}, {kernel} kernel"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -137,16 +182,14 @@ impl InForce {
         }
         let page = VmClockPage::memfd().map_err(|e| format!("no page in a memfd: {e}"))?;
         let descriptor = || page.try_clone_fd().map_err(|e| e.to_string());
-        let config = Config { vmclock: VmClock::Fd(descriptor()?), ..Config::default() };
-        let config = if world == World::Twelve { with_twelve_rounds(config)? } else { config };
+        let vmclock = VmClock::Fd(descriptor()?);
+        let config = Config { vmclock, rounds: world.rounds(), ..Config::default() };
         config.install().map_err(|e| e.to_string())?;
         let for_c = descriptor()?;
-        let c_library = if world == World::Twelve {
-            // ROUNDS: the C library has no such choice yet.
-            Err("not measured with twelve rounds".into())
-        } else {
-            c_library.and_then(|library| library.install(for_c).map(|()| library))
+        let install = |library: c_abi::Library| {
+            library.install(for_c, world.rounds().count()).map(|()| library)
         };
+        let c_library = c_library.and_then(install);
         Ok(Self { world, page: Some(page), c_library })
     }
 
@@ -190,10 +233,4 @@ impl InForce {
         }
         (standing, objection)
     }
-}
-
-/// ROUNDS: the place for the choice of rounds. As soon as the library has it:
-/// `Ok(Config { rounds: snaprng::Rounds::Twelve, ..config })`.
-fn with_twelve_rounds(_: Config) -> Result<Config, String> {
-    Err("this version of the library has twenty rounds only".into())
 }

@@ -13,7 +13,10 @@ fn main() {
     let page = VmClockPage::memfd().expect("a page in a memfd");
     let vmclock = VmClock::Fd(page.try_clone_fd().expect("a descriptor"));
     Config { vmclock, ..Config::default() }.install().expect("the first installation");
-    assert_eq!(snaprng::protection().level(), Level::Synchronous);
+    let report = snaprng::protection();
+    assert_eq!(report.level(), Level::Synchronous);
+    // tests/instructions/run forces it.
+    assert_eq!(report.kernel(), "avx2");
     requests(request, count);
 }
 

@@ -31,7 +31,7 @@ struct Config {
     personalization: *const c_void,
     personalization_len: usize,
     vmclock_fd: c_int,
-    reserved: c_int,
+    rounds: u32,
 }
 
 /// `snaprng_protection_t` of include/snaprng.h.
@@ -86,8 +86,8 @@ impl Library {
         })
     }
 
-    /// Puts a configuration in force whose vmclock page is this one.
-    pub(crate) fn install(&self, vmclock: OwnedFd) -> Result<(), String> {
+    /// Puts a configuration in force with this vmclock page and so many rounds.
+    pub(crate) fn install(&self, vmclock: OwnedFd, rounds: u32) -> Result<(), String> {
         let config = Config {
             size: size_of::<Config>(),
             policy: 0,
@@ -98,7 +98,7 @@ impl Library {
             personalization: ptr::null(),
             personalization_len: 0,
             vmclock_fd: vmclock.into_raw_fd(),
-            reserved: 0,
+            rounds,
         };
         // SAFETY: a configuration as the header describes it; the descriptor is given away.
         match unsafe { (self.init)(&raw const config) } {
@@ -120,6 +120,7 @@ impl Library {
                 level: level(report.level).into(),
                 stand_in: report.flags & IS_STAND_IN != 0,
                 settled: report.flags & IS_SETTLED != 0,
+                cipher: None,
             }),
             code => Err(format!("snaprng_protection answered {code}")),
         }
