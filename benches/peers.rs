@@ -24,6 +24,10 @@ fn main() -> ExitCode {
         print!("{HELP}");
         return ExitCode::SUCCESS;
     }
+    if !cfg!(target_os = "linux") {
+        eprintln!("error: the peers are measured on Linux only");
+        return ExitCode::FAILURE;
+    }
     run(&arguments).unwrap_or_else(|why| {
         eprintln!("error: {why}");
         ExitCode::FAILURE

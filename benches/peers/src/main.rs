@@ -13,6 +13,7 @@ mod paint;
 mod parent;
 mod plot;
 mod report;
+mod runs;
 mod table;
 mod targets;
 mod world;
@@ -60,9 +61,20 @@ fn child_process(world: &str, options: &str) -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<ExitCode, String> {
-    let report = match &options.from {
-        Some(path) => Report::read(path)?,
-        None => parent::run(options),
+    let report = match options.from.as_slice() {
+        [] => parent::run(options),
+        [path] => Report::read(path)?,
+        _ if options.json.is_some() || options.plot.is_some() => {
+            return Err(
+                "several runs are shown beside each other, and neither written nor drawn".into()
+            );
+        }
+        paths => {
+            let reports: Result<Vec<Report>, String> =
+                paths.iter().map(|p| Report::read(p)).collect();
+            print!("{}", runs::render(&reports?));
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     print!("{}", table::render(&report));
     if let Some(path) = &options.json {

@@ -21,7 +21,7 @@ pub(crate) struct Options {
     pub(crate) cpu: Option<usize>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) plot: Option<PathBuf>,
-    pub(crate) from: Option<PathBuf>,
+    pub(crate) from: Vec<PathBuf>,
     pub(crate) require: bool,
     pub(crate) library: Option<PathBuf>,
 }
@@ -43,7 +43,7 @@ impl Options {
             cpu: None,
             json: None,
             plot: None,
-            from: None,
+            from: Vec::new(),
             require: false,
             library: None,
         };
@@ -61,7 +61,7 @@ impl Options {
                 "--cpu" => options.cpu = Some(number(&value()?)? as usize),
                 "--json" => options.json = Some(value()?.into()),
                 "--plot" => options.plot = Some(value()?.into()),
-                "--from" => options.from = Some(value()?.into()),
+                "--from" => options.from.push(value()?.into()),
                 "--library" => options.library = Some(value()?.into()),
                 _ => return Err(format!("unknown argument `{argument}`")),
             }

@@ -218,7 +218,7 @@ pub(crate) fn size_text(size: usize) -> String {
 }
 
 /// Three digits, as far as they tell anything.
-fn significant(value: f64) -> String {
+pub(crate) fn significant(value: f64) -> String {
     match value.abs() {
         v if v < 10.0 => format!("{value:.2}"),
         v if v < 100.0 => format!("{value:.1}"),
@@ -226,6 +226,6 @@ fn significant(value: f64) -> String {
     }
 }
 
-fn ratio_text(ratio: f64) -> String {
+pub(crate) fn ratio_text(ratio: f64) -> String {
     if ratio < 0.1 { format!("{ratio:.3}") } else { format!("{ratio:.2}") }
 }

@@ -64,6 +64,37 @@ fn first_of_epoch(found: &mut Found, effort: Effort, mut page: VmClockPage) {
         value: spread.median,
         unit: "µs".into(),
         limit: Some(Limit::AtMost(other::FIRST_OF_EPOCH_MICROSECONDS)),
-        detail: format!("middle half {:.2}–{:.2}", spread.low, spread.high),
+        detail: format!("middle half {:.2}–{:.2}; {}", spread.low, spread.high, rdseed()),
     });
+}
+
+/// What the four draws of RDSEED in it take on this CPU.
+#[cfg(target_arch = "x86_64")]
+fn rdseed() -> String {
+    use std::arch::x86_64::_rdseed64_step;
+
+    #[target_feature(enable = "rdseed")]
+    fn draw() -> u64 {
+        let mut word = 0;
+        // It may fail, and takes its time all the same. What it gave is not used.
+        _rdseed64_step(&mut word);
+        word
+    }
+
+    const DRAWS: u32 = 400;
+    if !is_x86_feature_detected!("rdseed") {
+        return "this CPU has no RDSEED".into();
+    }
+    let began = Instant::now();
+    for _ in 0..DRAWS {
+        // SAFETY: the CPU has the instruction.
+        std::hint::black_box(unsafe { draw() });
+    }
+    let nanoseconds = began.elapsed().as_nanos() as f64 * 4.0 / f64::from(DRAWS);
+    format!("RDSEED alone, four times: {}", time_text(nanoseconds))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn rdseed() -> String {
+    "no RDSEED on this architecture".into()
 }

@@ -192,3 +192,28 @@ fn u32_at(image: &[u8], at: usize) -> Option<u32> {
 fn u64_at(image: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(*image.get(at..)?.first_chunk()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_found_where_the_kernel_has_it_and_repeats_nothing() {
+        let vdso = match Vdso::find() {
+            Ok(vdso) => vdso,
+            Err(why) => return eprintln!("SKIPPED: vDSO getrandom: {why}"),
+        };
+        let (mut one, mut other) = (vdso.state().expect("a page"), vdso.state().expect("a page"));
+        let [mut a, mut b, mut c] = [[0; 32]; 3];
+        one.fill(&mut a);
+        one.fill(&mut b);
+        other.fill(&mut c);
+        assert!(a != b && b != c && c != a && ![a, b, c].contains(&[0; 32]));
+    }
+
+    #[test]
+    fn what_is_no_elf_image_has_no_symbols() {
+        assert_eq!(symbol(&[], NAME), None);
+        assert_eq!(symbol(&[0; 4096], NAME), None);
+    }
+}
