@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// A feature of `benches/peers` and the peers that it brings.
-const OPTIONAL: [(&str, &str); 2] =
-    [("aws-lc", "aws-lc RAND_bytes, aws-lc-rs SystemRandom"), ("ring", "ring SystemRandom")];
+const OPTIONAL: [(&str, &[&str]); 2] = [
+    ("aws-lc", &["aws-lc RAND_bytes", "aws-lc-rs SystemRandom"]),
+    ("ring", &["ring SystemRandom"]),
+];
 
 const HELP: &str = include_str!("peers/help.txt");
 
@@ -87,7 +89,11 @@ impl Builder {
         for (feature, peers) in OPTIONAL {
             match self.build(&[feature], Stdio::piped()) {
                 Ok(()) => present.push(feature),
-                Err(why) => missing += &format!("{peers}\tcannot be built: {why}\n"),
+                Err(why) => {
+                    for peer in peers {
+                        missing += &format!("{peer}\tcannot be built: {why}\n");
+                    }
+                }
             }
         }
         self.build(&present, Stdio::inherit())?;

@@ -57,7 +57,9 @@ impl Report {
 fn explain_missing(table: &mut Table) {
     let reasons = std::env::var("SNAPRNG_BENCH_MISSING").unwrap_or_default();
     for (name, why) in reasons.lines().filter_map(|line| line.split_once('\t')) {
-        table.missing.push(Missing { name: name.into(), why: why.into() });
+        for missing in table.missing.iter_mut().filter(|missing| missing.name == name) {
+            missing.why = why.into();
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Field, Kind, dynamic, filling, name};
 
 /// Why a contender whose feature is off is missing. The launcher says more.
 #[cfg(not(all(feature = "aws-lc", feature = "ring")))]
-pub(super) const NOT_BUILT: &str = "could not be built here, or was left out (see above)";
+pub(super) const NOT_BUILT: &str = "its feature was left out of this build";
 
 type RandBytes = unsafe extern "C" fn(*mut u8, c_int) -> c_int;
 
