@@ -1,10 +1,13 @@
 //! What nobody is faster than: writing the bytes at all, and handing them out of a buffer with the
 //! looks and the wiping but no cipher.
 
+use core::convert::Infallible;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
-use super::{Field, Kind, filling};
+use rand_core::TryRng;
+
+use super::{Field, Kind, drawing, filling};
 use crate::measure::Batch;
 
 pub(super) fn enter(field: &mut Field) {
@@ -31,27 +34,60 @@ impl Pop {
 
     #[inline(always)]
     fn unmoved(&self) -> bool {
-        WORDS.iter().zip(&self.seen).all(|(word, seen)| word.load(Ordering::Relaxed) == *seen)
+        let moved = |(word, seen): (&AtomicU64, &u64)| word.load(Ordering::Relaxed) ^ *seen;
+        WORDS.iter().zip(&self.seen).map(moved).fold(0, |all, one| all | one) == 0
     }
 
     #[inline(always)]
-    fn fill(&mut self, out: &mut [u8]) {
-        assert!(self.unmoved());
-        compiler_fence(Ordering::SeqCst);
-        if BUFFER - self.next < out.len() {
-            self.next = 0;
-        }
+    fn pop(&mut self, out: &mut [u8]) {
         let end = self.next + out.len();
-        let bytes = &mut self.buffer[self.next..end];
-        self.next = end;
-        out.copy_from_slice(bytes);
-        bytes.fill(0);
+        if end > BUFFER || !self.unmoved() {
+            return self.begin_anew();
+        }
         compiler_fence(Ordering::SeqCst);
-        assert!(self.unmoved());
+        if let Some(bytes) = self.buffer.get_mut(self.next..end) {
+            self.next = end;
+            out.copy_from_slice(bytes);
+            bytes.fill(0);
+        }
+        compiler_fence(Ordering::SeqCst);
+        if !self.unmoved() {
+            self.begin_anew();
+        }
+    }
+
+    /// Where a generator would rekey or refill.
+    #[cold]
+    #[inline(never)]
+    fn begin_anew(&mut self) {
+        self.next = 0;
+    }
+}
+
+impl TryRng for Pop {
+    type Error = Infallible;
+
+    #[inline(always)]
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.pop(&mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    #[inline(always)]
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.pop(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    #[inline(always)]
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        self.pop(out);
+        Ok(())
     }
 }
 
 fn checked_pop(size: usize) -> Option<Batch> {
-    let mut pop = Box::new(Pop::new());
-    (size < BUFFER / 2).then(|| filling(move |out| pop.fill(out), size))
+    (size < BUFFER / 2).then(|| drawing(Box::new(Pop::new()), size))
 }
