@@ -53,7 +53,7 @@ fn table(world: World, options: &Options) -> Result<Table, String> {
         others: Vec::new(),
         missing: Vec::new(),
     };
-    let field = Field::all(in_force.c_library.clone());
+    let field = Field::all(world.rounds(), in_force.c_library.clone());
     table.missing = field.missing;
     for size in SIZES {
         say(&Message::Progress(crate::table::size_text(size)));

@@ -20,8 +20,9 @@ pub(crate) struct Plan {
     pub(crate) batch: Duration,
 }
 
-/// Median, quartiles and extremes.
+/// Median, quartiles and extremes: an array of those five in JSON, each with four digits.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(into = "[f64; 5]", from = "[f64; 5]")]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) low: f64,
@@ -30,12 +31,34 @@ pub(crate) struct Spread {
     pub(crate) max: f64,
 }
 
+impl From<Spread> for [f64; 5] {
+    fn from(spread: Spread) -> Self {
+        [spread.median, spread.low, spread.high, spread.min, spread.max].map(four_digits)
+    }
+}
+
+impl From<[f64; 5]> for Spread {
+    fn from([median, low, high, min, max]: [f64; 5]) -> Self {
+        Self { median, low, high, min, max }
+    }
+}
+
+/// More says nothing about what was measured.
+fn four_digits(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
+}
+
 impl Spread {
     pub(crate) fn of(samples: &[f64]) -> Self {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |share: f64| quantile(&sorted, share);
         Self { median: at(0.5), low: at(0.25), high: at(0.75), min: at(0.0), max: at(1.0) }
+    }
+
+    /// Half of the distance between the quartiles, in percent of the median.
+    pub(crate) fn noise(&self) -> f64 {
+        50.0 * (self.high - self.low) / self.median.abs()
     }
 
     /// Of the ratios within each round.
@@ -133,6 +156,11 @@ mod tests {
         assert_eq!(quantile(&sorted, 0.5), 2.5);
         assert_eq!(quantile(&sorted, 1.0), 4.0);
         assert!(quantile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn four_digits_are_kept() {
+        assert_eq!([123_456.0, 0.012_345_6, 0.0].map(four_digits), [123_500.0, 0.012_35, 0.0]);
     }
 
     #[test]

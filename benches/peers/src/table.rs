@@ -78,7 +78,7 @@ fn times(table: &Table) -> String {
         for size in SIZES {
             let shown = table.cell(name, size).map(|cell| {
                 let spread = cell.nanoseconds;
-                let noise = 50.0 * (spread.high - spread.low) / spread.median;
+                let noise = spread.noise();
                 let value = if size < BULK { spread.median } else { size as f64 / spread.median };
                 format!("{} ±{noise:.0}%", significant(value))
             });
@@ -89,7 +89,7 @@ fn times(table: &Table) -> String {
     text
 }
 
-/// Ours by theirs, with the verdict, and below it the limit and the middle half.
+/// Ours by theirs, with the verdict, and below it the limit, and half of the middle half.
 fn ratios(table: &Table, judged: bool) -> String {
     let mut text = header("time of ours / time of theirs");
     for (theirs, ours) in targets::pairs(table.world) {
@@ -104,7 +104,8 @@ fn ratios(table: &Table, judged: bool) -> String {
             let limit = targets::limit(table.world, ours, theirs, size);
             verdicts += &verdict(ratio.ratio.median, limit.map(Limit::AtMost), judged);
             let limit = limit.map_or(String::new(), |limit| format!("≤ {}", ratio_text(limit)));
-            limits += &format!("{limit:>CELL_WIDTH$}");
+            let noise = ratio.ratio.noise();
+            limits += &format!("{:>CELL_WIDTH$}", format!("{limit} ±{noise:.0}%"));
         }
         let _ = writeln!(text, "{verdicts}\n{}", paint(&limits, Ink::Faint));
     }

@@ -70,7 +70,7 @@ impl World {
     }
 
     /// Rounds of ChaCha.
-    fn rounds(self) -> Rounds {
+    pub(crate) fn rounds(self) -> Rounds {
         if self == Self::Twelve { Rounds::Twelve } else { Rounds::Twenty }
     }
 

@@ -18,6 +18,7 @@ use std::hint::black_box;
 
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
+use snaprng::Rounds;
 
 use crate::measure::Batch;
 
@@ -70,9 +71,9 @@ pub(crate) struct Field {
 
 impl Field {
     /// Everybody. The C library is handed in, for it needs the configuration of the table.
-    pub(crate) fn all(c_library: Result<c_abi::Library, String>) -> Self {
+    pub(crate) fn all(rounds: Rounds, c_library: Result<c_abi::Library, String>) -> Self {
         let mut field = Self::default();
-        ours::enter(&mut field);
+        ours::enter(&mut field, rounds);
         match c_library {
             Ok(library) => library.enter(&mut field),
             Err(why) => field.misses(name::C_ABI, why),

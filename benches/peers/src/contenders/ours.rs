@@ -4,6 +4,7 @@ use core::convert::Infallible;
 use std::hint::black_box;
 
 use rand_core::{Rng, TryRng};
+use snaprng::{Config, Rounds};
 
 use super::{Field, Kind, drawing, filling, name};
 use crate::measure::Batch;
@@ -31,20 +32,22 @@ impl TryRng for PerCall {
     }
 }
 
-pub(super) fn enter(field: &mut Field) {
+pub(super) fn enter(field: &mut Field, rounds: Rounds) {
     field.add(Kind::Ours, name::HELD, |size| Some(drawing(snaprng::rng(), size)));
     field.add(Kind::Ours, name::PER_CALL, |size| Some(drawing(PerCall, size)));
     field.add(Kind::Ours, "snaprng::bytes::<N>()", bytes);
     field.add(Kind::Ours, "snaprng::fill", |size| {
         Some(filling(|out| snaprng::fill(out).expect("bytes"), size))
     });
-    match snaprng::SnapRng::new() {
-        Ok(_) => field.add(Kind::Ours, "SnapRng, owned", |size| {
-            Some(drawing(snaprng::SnapRng::new().ok()?, size))
-        }),
-        Err(error) => field.misses("SnapRng, owned", error.to_string()),
+    // An owned generator chooses for itself.
+    let owned = move || Config { rounds, ..Config::default() }.build();
+    match owned() {
+        Ok(_) => field.add(Kind::Ours, OWNED, move |size| Some(drawing(owned().ok()?, size))),
+        Err(error) => field.misses(OWNED, error.to_string()),
     }
 }
+
+const OWNED: &str = "SnapRng, owned";
 
 fn bytes(size: usize) -> Option<Batch> {
     fn batch<const N: usize>() -> Batch {
