@@ -257,7 +257,7 @@ impl Mixer {
 
     /// All zeros stand for a source that is not used.
     fn add_unless_zero(&mut self, source: Source, bytes: &Key) {
-        if *bytes != Key::default() {
+        if bytes.iter().fold(0, |any, byte| any | byte) != 0 {
             self.add(source, bytes);
         }
     }

@@ -77,6 +77,7 @@ pub(super) fn prepare() {
 }
 
 /// Fills `out`; false, with anything in it, if that is not to be had.
+#[inline(never)]
 pub(super) fn fill(out: &mut [u8; FULL]) -> bool {
     let memory = MEMORY.load(Ordering::Acquire);
     if memory.is_null() {
