@@ -150,6 +150,8 @@ mod cipher;
 mod config;
 mod entropy;
 mod environment;
+#[cfg(target_os = "linux")]
+mod errno;
 mod error;
 mod generator;
 #[cfg(target_os = "linux")]
@@ -160,6 +162,7 @@ mod policy;
 mod protection;
 mod rng;
 mod unique;
+mod wipe;
 mod world;
 
 #[cfg(feature = "rustls")]

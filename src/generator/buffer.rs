@@ -6,11 +6,8 @@
 //! Whoever looks at no more than the three words at fixed addresses may take *open* bytes alone;
 //! *reserved* ones are for whoever looks at every witness. There is never some of both.
 
-use core::hint::black_box;
-
-use zeroize::Zeroize;
-
-use crate::cipher::{self, KEY_LEN, Key, Rounds};
+use crate::cipher::{self, KEY_LEN, Key, Rounds, SPARE};
+use crate::wipe::wipe;
 
 /// Keystream of one refill: the next key and what is handed out. Two groups of the widest kernel,
 /// which makes them faster than one; a smaller buffer only pays its fixed costs more often.
@@ -75,19 +72,27 @@ impl Buffer {
         cipher::keystream(rounds, key, fresh);
         if let Some((next_key, rest)) = fresh.split_first_chunk_mut::<KEY_LEN>() {
             *key = *next_key;
-            next_key.zeroize();
+            wipe(next_key);
             *(if is_open { &mut self.open } else { &mut self.reserved }) = rest.len();
         }
     }
 
-    /// Wipes what has not been handed out.
+    /// Replaces what is left by a few bytes, reserved.
+    pub(super) fn stock(&mut self, bytes: &[u8; SPARE]) {
+        self.discard();
+        if let Some(last) = self.bytes.last_chunk_mut() {
+            *last = *bytes;
+            self.reserved = SPARE;
+        }
+    }
+
+    /// Wipes what has not been handed out: the rest is wiped.
     pub(super) fn discard(&mut self) {
-        if self.left() > 0 {
-            self.open = 0;
-            self.reserved = 0;
-            // Not `zeroize`, which takes longer than the keystream did: byte by byte.
-            self.bytes.fill(0);
-            black_box(&mut self.bytes);
+        let begin = BUFFER.saturating_sub(self.left());
+        self.open = 0;
+        self.reserved = 0;
+        if let Some(left) = self.bytes.get_mut(begin..) {
+            wipe(left);
         }
     }
 
@@ -95,7 +100,7 @@ impl Buffer {
     pub(super) fn wipe(&mut self) {
         self.open = 0;
         self.reserved = 0;
-        self.bytes.zeroize();
+        wipe(&mut self.bytes);
     }
 }
 

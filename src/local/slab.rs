@@ -27,6 +27,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 use crate::config::{self, ProcessTerms};
 use crate::entropy::SystemEntropy;
+use crate::errno;
 use crate::generator::Generator;
 use crate::world::{SystemWorld, World};
 
@@ -230,7 +231,7 @@ fn is_alive(thread: u32) -> bool {
     let process = rustix::process::getpid().as_raw_nonzero().get();
     // SAFETY: signal 0 is never delivered; the call only checks that the thread exists.
     let answer = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
-    answer == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+    answer == 0 || errno::last() != libc::ESRCH
 }
 
 /// The seats of a chunk, mapped at its first use. `None` if there is no memory.
