@@ -83,6 +83,7 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     if let Some(path) = &options.plot {
         plot::write(&report, path)?;
     }
-    let failed = options.require && table::Count::of(&report).missed > 0;
+    let missed = options.require && table::Count::of(&report).missed > 0;
+    let failed = missed || !report.failures.is_empty();
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
