@@ -73,7 +73,7 @@ impl Options {
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        let (rounds, micros) = if self.quick { (7, 500) } else { (31, 3000) };
+        let (rounds, micros) = if self.quick { (7, 500) } else { (31, 2000) };
         Plan {
             rounds: self.rounds.unwrap_or(rounds),
             batch: self.batch.unwrap_or(Duration::from_micros(micros)),
