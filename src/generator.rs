@@ -256,7 +256,12 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             self.catch_up()?;
             buffers = !self.absorbs_each_request();
         }
-        let length = if buffers { BUFFER - KEY_LEN } else { need };
+        let length = match buffers {
+            // The first refill is half as long: many threads never see a second.
+            true if self.bytes_since_rekey == 0 => BUFFER / 2 - KEY_LEN,
+            true => BUFFER - KEY_LEN,
+            false => need,
+        };
         self.buffer.refill(self.rounds, &mut self.key, length, buffers && self.three_words);
         let made = (KEY_LEN + length) as u64;
         self.bytes_since_rekey = self.bytes_since_rekey.saturating_add(made);

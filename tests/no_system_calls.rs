@@ -242,7 +242,7 @@ fn an_unsettled_generator_absorbs_at_its_stages_and_is_settled_by_an_absorb_alon
 /// Draws so much that a refill happens; the report, and how many absorbs that took.
 fn more_than_a_buffer(owned: &mut TrySnapRng) -> (Protection, u64) {
     let before = owned.protection().absorbs();
-    for _ in 0..150 {
+    for _ in 0..300 {
         owned.try_next_u64().expect("bytes");
     }
     let report = owned.protection();

@@ -622,8 +622,8 @@ fn an_unsettled_generator_absorbs_at_each_stage_and_settles_at_the_deadline() {
     let began = script.now.get();
     let mut generator = script.generator(prefer());
     let refill = |generator: &mut TestGenerator| {
-        bytes(generator, 511).unwrap();
-        bytes(generator, 511).unwrap();
+        use_up_the_buffer(generator);
+        bytes(generator, 1).unwrap();
     };
     refill(&mut generator);
     assert_eq!(script.kernel_calls.get(), 1);
