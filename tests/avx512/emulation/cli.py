@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,8 @@ PASSED, FAILED, UNAVAILABLE = 0, 1, 3
 def main(arguments: list[str] | None = None) -> int:
     """Run the tests; the exit code says how it went."""
     options = _parser().parse_args(arguments)
+    # Whoever is told to stop stops the emulator: it would go on alone, and for ever.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = Path(tempfile.mkdtemp(prefix="snaprng-avx512-"))
     try:
         return _run(options, folder)
