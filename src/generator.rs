@@ -27,13 +27,14 @@
 
 use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use crate::cipher::{self, KEY_LEN, Key, Rounds};
 use crate::entropy::{self, Diversity, Entropy, Occasion, Settling};
 use crate::error::Error;
 use crate::level::Level;
 use crate::policy::{Policy, Terms};
+use crate::wipe::Wiped;
 use crate::world::{Epoch, World};
 
 mod buffer;
@@ -65,7 +66,7 @@ impl Embedder for Terms {
 }
 
 /// The generator. See the [module](self).
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(crate) struct Generator<W, E, T> {
     /// The epoch under which the key was made.
     epoch: Epoch,
@@ -75,8 +76,6 @@ pub(crate) struct Generator<W, E, T> {
     keyed: bool,
     /// Whether an epoch has ever been remembered.
     has_epoch: bool,
-    /// Whether a rekey has succeeded in the VM epoch that is remembered.
-    seeded_here: bool,
     /// Whether the three words at fixed addresses are all that must be compared.
     three_words: bool,
     level: Level,
@@ -99,7 +98,6 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             buffer: Buffer::empty(),
             keyed: false,
             has_epoch: false,
-            seeded_here: false,
             three_words: false,
             level: Level::PerCall,
             rounds: Rounds::Twenty,
@@ -189,6 +187,9 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             // dropped, nobody else has this output: it costs the rekey that the next look makes.
             let copied = now.copied_since(&began) || self.epoch.copied_since(&began);
             if complete && !copied {
+                if self.absorbs_each_request() {
+                    self.buffer.discard();
+                }
                 return Ok(());
             }
             out.zeroize();
@@ -220,7 +221,7 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
         }
         let began = self.epoch;
         for chunk in out.chunks_mut(CHUNK) {
-            let mut once = Zeroizing::new(Key::default());
+            let mut once = Wiped::<KEY_LEN>::ZERO;
             if !self.take(&mut *once)? {
                 return Ok(false);
             }
@@ -249,18 +250,33 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
 
     /// New keystream and, with it, the next key.
     fn refill(&mut self, need: usize) -> Result<(), Error> {
-        let now = self.entropy.now_coarse();
-        if self.is_rekey_due(now) {
-            self.rekey(&[])?;
-        } else if self.settling.is_due(now, self.entropy.settling_time()) {
-            self.absorb()?;
+        // A request that absorbs has done so, and makes no more than it needs.
+        let mut buffers = !self.absorbs_each_request();
+        if buffers {
+            self.catch_up()?;
+            buffers = !self.absorbs_each_request();
         }
-        // What is not served from a buffer is not made: no more than this request needs.
-        let buffers = !self.absorbs_each_request();
-        let length = if buffers { BUFFER - KEY_LEN } else { need };
+        let length = match buffers {
+            // The first refill is half as long: many threads never see a second.
+            true if self.bytes_since_rekey == 0 => BUFFER / 2 - KEY_LEN,
+            true => BUFFER - KEY_LEN,
+            false => need,
+        };
         self.buffer.refill(self.rounds, &mut self.key, length, buffers && self.three_words);
         let made = (KEY_LEN + length) as u64;
         self.bytes_since_rekey = self.bytes_since_rekey.saturating_add(made);
+        Ok(())
+    }
+
+    /// What is due at a refill: a rekey, or the next absorb of settling.
+    fn catch_up(&mut self) -> Result<(), Error> {
+        let now = self.entropy.now_coarse();
+        if self.is_rekey_due(now) {
+            return self.rekey(&[]);
+        }
+        if self.settling.is_due(now, self.entropy.settling_time()) {
+            return self.absorb();
+        }
         Ok(())
     }
 
@@ -276,14 +292,10 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             self.rounds = terms.rounds;
             terms.admit(standing.level)?;
             let began = self.entropy.now();
-            let occasion = Occasion {
-                epoch: &epoch,
-                first_of_machine: !self.seeded_here,
-                personalization: &terms.personalization,
-                additional,
-            };
+            let occasion =
+                Occasion { epoch: &epoch, personalization: &terms.personalization, additional };
             let (key, diversity) = entropy::gather(&self.entropy, &self.key, &occasion)?;
-            self.key = *Zeroizing::new(key);
+            self.key = *Wiped(key);
             if self.world.look() != epoch {
                 continue;
             }
@@ -304,7 +316,6 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             COUNTS.epoch_changes.fetch_add(1, Ordering::Relaxed);
         }
         if !self.has_epoch || !epoch.same_machine(&self.epoch) || level != self.level {
-            self.seeded_here = false;
             self.settling = if level.reckons_with_clones() {
                 Settling::begin(self.entropy.settling_began(&epoch, self.entropy.now()))
             } else {
@@ -321,7 +332,6 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
         self.three_words = three_words;
         self.diversity = diversity;
         self.settling.absorbed(began, self.entropy.settling_time());
-        self.seeded_here = true;
         self.rekeyed_at = began;
         self.bytes_since_rekey = 0;
         self.keyed = true;
@@ -330,13 +340,22 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
     /// Folds fresh bytes into the key and discards the buffer. Unkeyed until it has worked.
     fn absorb(&mut self) -> Result<(), Error> {
         self.unkey();
-        let began = self.entropy.now();
-        let cpu_bytes =
-            if self.level == Level::PerCall { entropy::PER_CALL_CPU } else { entropy::FULL };
-        entropy::absorb(&self.entropy, &mut self.key, cpu_bytes)?;
-        self.settling.absorbed(began, self.entropy.settling_time());
+        if self.settling.is_over() {
+            self.fold_in()?;
+        } else {
+            let began = self.entropy.now();
+            self.fold_in()?;
+            self.settling.absorbed(began, self.entropy.settling_time());
+        }
         self.keyed = true;
         COUNTS.absorbs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn fold_in(&mut self) -> Result<(), Error> {
+        let quickly = self.level == Level::PerCall;
+        let spare = Wiped(entropy::absorb(&self.entropy, &mut self.key, quickly)?);
+        self.buffer.stock(&spare);
         Ok(())
     }
 
@@ -503,20 +522,15 @@ fn fill_once(
     terms: &Terms,
     out: &mut [u8],
 ) -> Result<Diversity, Error> {
-    let occasion = Occasion {
-        epoch,
-        first_of_machine: false,
-        personalization: &terms.personalization,
-        additional: &[],
-    };
+    let occasion = Occasion { epoch, personalization: &terms.personalization, additional: &[] };
     let (key, diversity) = entropy::gather(entropy, &Key::default(), &occasion)?;
-    let mut key = Zeroizing::new(key);
+    let mut key = Wiped(key);
     for chunk in out.chunks_mut(CHUNK) {
-        let mut keys = Zeroizing::new([0; 2 * KEY_LEN]);
+        let mut keys = Wiped::<{ 2 * KEY_LEN }>::ZERO;
         cipher::keystream(Rounds::Twenty, &key, &mut *keys);
         let (next, once) = keys.split_at(KEY_LEN);
         key.copy_from_slice(next);
-        let mut chunk_key = Zeroizing::new(Key::default());
+        let mut chunk_key = Wiped::<KEY_LEN>::ZERO;
         chunk_key.copy_from_slice(once);
         cipher::keystream(terms.rounds, &chunk_key, chunk);
     }

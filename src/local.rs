@@ -101,11 +101,17 @@ pub fn fill_uninit(out: &mut [MaybeUninit<u8>]) -> Result<&mut [u8], Error> {
 /// ```
 #[inline]
 pub fn bytes<const N: usize>() -> [u8; N] {
+    buffered().unwrap_or_else(bytes_slowly)
+}
+
+/// `N` bytes, if they are in the buffer and the world has not moved: in registers, a few
+/// nanoseconds. Otherwise the caller asks [`fill`].
+#[inline(always)]
+pub(crate) fn buffered<const N: usize>() -> Option<[u8; N]> {
     #[cfg(target_os = "linux")]
-    if let Some(Some(bytes)) = slab::with_generator(|generator| generator.array_if_unmoved()) {
-        return bytes;
-    }
-    bytes_slowly()
+    return slab::with_generator(|generator| generator.array_if_unmoved()).flatten();
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 #[cold]

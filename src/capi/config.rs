@@ -8,7 +8,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::{SNAPRNG_EINVAL, SNAPRNG_ESOURCES, answer, code, guarded, input, sized};
-use crate::{Config, Policy, Source, VmClock};
+use crate::{Config, Policy, Rounds, Source, VmClock};
 
 /// Take the best protection that can be had, and report it. The default.
 pub const SNAPRNG_POLICY_PREFER: u32 = 0;
@@ -57,13 +57,13 @@ pub struct snaprng_config {
     pub personalization_len: usize,
     /// An open descriptor of vmclock, if flags has SNAPRNG_VMCLOCK_FD; else zero.
     pub vmclock_fd: c_int,
-    /// Zero.
-    pub reserved: c_int,
+    /// Rounds of ChaCha that make the output: 20, 12 or 8; zero for 20.
+    pub rounds: u32,
 }
 
 // SAFETY: repr(C), begins with its size; null pointers and zeros are the defaults.
 unsafe impl sized::Sized for snaprng_config {
-    const FIRST_SIZE: usize = offset_of!(Self, reserved) + size_of::<c_int>();
+    const FIRST_SIZE: usize = offset_of!(Self, rounds) + size_of::<u32>();
 }
 
 const KNOWN_FLAGS: u32 = SNAPRNG_ACCEPT_MARKER
@@ -131,13 +131,19 @@ unsafe fn read(config: *const snaprng_config) -> Result<snaprng_config, c_int> {
 /// # Safety
 /// As `snaprng_init`.
 unsafe fn translate(config: &snaprng_config) -> Result<Config, c_int> {
-    if config.flags & !KNOWN_FLAGS != 0 || config.reserved != 0 {
+    if config.flags & !KNOWN_FLAGS != 0 {
         return Err(SNAPRNG_EINVAL);
     }
     let policy = match config.policy {
         SNAPRNG_POLICY_PREFER => Policy::Prefer,
         SNAPRNG_POLICY_REQUIRE => Policy::Require,
         SNAPRNG_POLICY_ASSUME_NEVER_CLONED => Policy::AssumeNeverCloned,
+        _ => return Err(SNAPRNG_EINVAL),
+    };
+    let rounds = match config.rounds {
+        0 | 20 => Rounds::Twenty,
+        12 => Rounds::Twelve,
+        8 => Rounds::Eight,
         _ => return Err(SNAPRNG_EINVAL),
     };
     let has = |flag| config.flags & flag != 0;
@@ -155,6 +161,7 @@ unsafe fn translate(config: &snaprng_config) -> Result<Config, c_int> {
         agent_page,
         accept_marker: has(SNAPRNG_ACCEPT_MARKER),
         accept_late: has(SNAPRNG_ACCEPT_LATE),
+        rounds,
         personalization: personalization.to_vec(),
     })
 }

@@ -7,17 +7,16 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use zeroize::Zeroize;
-
+use super::block::{self, BLOCK};
 use super::{Key, Rounds, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
+#[cfg(target_arch = "x86_64")]
+use crate::wipe::wipe;
 
-/// Bytes of a block.
-const BLOCK: usize = 64;
-
-/// Up to here the portable kernel, which makes four blocks at a time, beats those that make eight
-/// and more.
+/// Up to here one block after the other beats all kernels, and the portable one, which makes four
+/// blocks at a time, those that make eight and more.
+const SINGLE: usize = 2 * BLOCK;
 const FEW: usize = 4 * BLOCK;
 
 /// An implementation of the stream.
@@ -83,6 +82,7 @@ impl Kernel {
     /// Overwrites `out` with the keystream of `key`.
     pub(super) fn keystream(self, rounds: Rounds, key: &Key, out: &mut [u8]) {
         match self {
+            _ if out.len() <= SINGLE => block::keystream(rounds, key, out),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 | Self::Avx512 if out.len() > FEW => {
                 self.keystream_from(0, rounds, key, out)
@@ -142,7 +142,7 @@ fn in_groups<const GROUP: usize>(
         for (to, from) in out.iter_mut().zip(&last) {
             *to = *from;
         }
-        last.zeroize();
+        wipe(&mut last);
     }
 }
 
@@ -231,11 +231,13 @@ mod tests {
 
     #[test]
     fn only_kernels_that_this_cpu_has_can_be_forced() {
+        let before = IN_USE.load(Ordering::Relaxed);
         assert!(!force(b"abacus"));
         assert!(!force(b"AVX2"));
         with_each_kernel(|kernel| assert!(force(kernel.name().as_bytes())));
         assert!(ALL.contains(&Kernel::in_use()));
         IN_USE.store(0, Ordering::Relaxed);
         assert!(Kernel::in_use().is_available());
+        IN_USE.store(before, Ordering::Relaxed);
     }
 }

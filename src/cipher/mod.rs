@@ -13,19 +13,25 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod block;
 mod kernel;
 mod portable;
+
+use crate::wipe::Wiped;
 
 pub(crate) use kernel::{Kernel, force};
 
 /// Bytes of a key.
 pub(crate) const KEY_LEN: usize = 32;
 
+/// Bytes of a tweak, and what a step makes besides the next key.
+pub(crate) const TWEAK: usize = 16;
+pub(crate) const SPARE: usize = 32;
+
 /// A ChaCha key. A plain array, so that whoever holds one says where it is wiped.
 pub(crate) type Key = [u8; KEY_LEN];
 
 /// "expand 32-byte k", the first row of the state.
-#[cfg(target_arch = "x86_64")]
 const SIGMA: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 
 /// How many rounds of ChaCha make the output.
@@ -71,21 +77,20 @@ pub(crate) fn keystream(rounds: Rounds, key: &Key, out: &mut [u8]) {
     Kernel::in_use().keystream(rounds, key, out);
 }
 
-/// One absorbing step: `key' = keystream(key XOR input)[..32]`.
+/// One absorbing step: the block of ChaCha20 under `key XOR input`, with `tweak` where counter and
+/// nonce are. Its first half is the next key; the second may be handed out.
 ///
-/// `input` is shorter than or as long as a key and is padded with zeros. The old key cannot be had
-/// back from the new one. Whoever knows one of the two inputs, but not the other, learns nothing
-/// about the result.
-pub(crate) fn step(key: &Key, input: &[u8]) -> Key {
-    use zeroize::Zeroize;
-    let mut mixed = *key;
-    for (k, i) in mixed.iter_mut().zip(input) {
-        *k ^= i;
-    }
-    let mut next = [0; KEY_LEN];
-    keystream(Rounds::Twenty, &mixed, &mut next);
-    mixed.zeroize();
-    next
+/// The old key cannot be had back from the block. Whoever knows `key` but not `input`, or `input`
+/// but not `key`, does not know the key of the block and learns nothing about it; copies that know
+/// both, because they are copies, have blocks of their own as soon as their tweaks differ.
+pub(crate) fn step(key: &Key, input: &Key, tweak: &[u8; TWEAK]) -> (Key, [u8; SPARE]) {
+    let mixed: Wiped<KEY_LEN> = Wiped(core::array::from_fn(|i| key[i] ^ input[i]));
+    let made = Wiped(block::block(Rounds::Twenty, &mixed, tweak));
+    let (mut next, mut spare) = (Key::default(), [0; SPARE]);
+    let (first, second) = made.split_at(KEY_LEN);
+    next.copy_from_slice(first);
+    spare.copy_from_slice(second);
+    (next, spare)
 }
 
 #[cfg(test)]
@@ -159,14 +164,30 @@ mod tests {
         }
     }
 
+    /// RFC 8439, section 2.3.2, for our own single block.
     #[test]
-    fn a_step_depends_on_key_and_input_and_pads_with_zeros() {
-        let a = step(&[1; 32], &[2; 32]);
-        assert_ne!(a, step(&[1; 32], &[3; 32]));
-        assert_ne!(a, step(&[4; 32], &[2; 32]));
-        let mut padded = [0; 32];
-        padded[..16].copy_from_slice(&[9; 16]);
-        assert_eq!(step(&[1; 32], &[9; 16]), step(&[1; 32], &padded));
+    fn a_single_block_is_that_of_rfc_8439_section_2_3_2() {
+        let key: [u8; 32] = core::array::from_fn(|i| i as u8);
+        let counter_and_nonce = [1, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0x4a, 0, 0, 0, 0];
+        assert_eq!(
+            hex(&block::block(Rounds::Twenty, &key, &counter_and_nonce)),
+            "10f1e7e4d13b5915500fdd1fa32071c4c7d1f4c733c068030422aa9ac3d46c4e\
+             d2826446079faa0914c2d705d98b02a2b5129cd1de164eb9cbd083e8a2503c4e"
+        );
+    }
+
+    #[test]
+    fn a_step_depends_on_key_and_input_and_tweak() {
+        let (next, spare) = step(&[1; 32], &[2; 32], &[3; 16]);
+        for other in [
+            step(&[4; 32], &[2; 32], &[3; 16]),
+            step(&[1; 32], &[4; 32], &[3; 16]),
+            step(&[1; 32], &[2; 32], &[4; 16]),
+        ] {
+            assert!(next != other.0 && spare != other.1);
+        }
+        let stream = block::block(Rounds::Twenty, &[3; 32], &[3; 16]);
+        assert_eq!([next, spare].concat(), stream, "the key and the input, xored");
     }
 
     fn hex(bytes: &[u8]) -> String {

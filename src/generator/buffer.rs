@@ -6,15 +6,12 @@
 //! Whoever looks at no more than the three words at fixed addresses may take *open* bytes alone;
 //! *reserved* ones are for whoever looks at every witness. There is never some of both.
 
-use core::hint::black_box;
+use crate::cipher::{self, KEY_LEN, Key, Rounds, SPARE};
+use crate::wipe::wipe;
 
-use zeroize::Zeroize;
-
-use crate::cipher::{self, KEY_LEN, Key, Rounds};
-
-/// Keystream of one refill: the next key and what is handed out. Sixteen blocks, what the widest
-/// kernels make at once.
-pub(super) const BUFFER: usize = 1024;
+/// Keystream of one refill: the next key and what is handed out. Two groups of the widest kernel,
+/// which makes them faster than one; a smaller buffer only pays its fixed costs more often.
+pub(super) const BUFFER: usize = 2048;
 
 #[repr(C)]
 pub(super) struct Buffer {
@@ -75,19 +72,27 @@ impl Buffer {
         cipher::keystream(rounds, key, fresh);
         if let Some((next_key, rest)) = fresh.split_first_chunk_mut::<KEY_LEN>() {
             *key = *next_key;
-            next_key.zeroize();
+            wipe(next_key);
             *(if is_open { &mut self.open } else { &mut self.reserved }) = rest.len();
         }
     }
 
-    /// Wipes what has not been handed out.
+    /// Replaces what is left by a few bytes, reserved.
+    pub(super) fn stock(&mut self, bytes: &[u8; SPARE]) {
+        self.discard();
+        if let Some(last) = self.bytes.last_chunk_mut() {
+            *last = *bytes;
+            self.reserved = SPARE;
+        }
+    }
+
+    /// Wipes what has not been handed out: the rest is wiped.
     pub(super) fn discard(&mut self) {
-        if self.left() > 0 {
-            self.open = 0;
-            self.reserved = 0;
-            // Not `zeroize`, which takes longer than the keystream did: byte by byte.
-            self.bytes.fill(0);
-            black_box(&mut self.bytes);
+        let begin = BUFFER.saturating_sub(self.left());
+        self.open = 0;
+        self.reserved = 0;
+        if let Some(left) = self.bytes.get_mut(begin..) {
+            wipe(left);
         }
     }
 
@@ -95,7 +100,7 @@ impl Buffer {
     pub(super) fn wipe(&mut self) {
         self.open = 0;
         self.reserved = 0;
-        self.bytes.zeroize();
+        wipe(&mut self.bytes);
     }
 }
 
@@ -103,9 +108,22 @@ impl Buffer {
 #[inline(always)]
 fn move_out(from: Option<&mut [u8]>, out: &mut [u8]) -> bool {
     let Some(bytes) = from.and_then(|rest| rest.get_mut(..out.len())) else { return false };
-    out.copy_from_slice(bytes);
-    bytes.fill(0);
+    // Inlined, for what is small: two calls, of memcpy and memset, take longer than this.
+    let (large, bytes) = bytes.as_chunks_mut::<16>();
+    let (large_out, out) = out.as_chunks_mut::<16>();
+    move_chunks(large, large_out);
+    let (small, bytes) = bytes.as_chunks_mut::<4>();
+    let (small_out, out) = out.as_chunks_mut::<4>();
+    move_chunks(small, small_out);
+    move_chunks(bytes.as_chunks_mut::<1>().0, out.as_chunks_mut::<1>().0);
     true
+}
+
+#[inline(always)]
+fn move_chunks<const N: usize>(from: &mut [[u8; N]], out: &mut [[u8; N]]) {
+    for (from, to) in from.iter_mut().zip(out) {
+        *to = core::mem::replace(from, [0; N]);
+    }
 }
 
 #[cfg(test)]

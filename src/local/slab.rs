@@ -27,6 +27,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 use crate::config::{self, ProcessTerms};
 use crate::entropy::SystemEntropy;
+use crate::errno;
 use crate::generator::Generator;
 use crate::world::{SystemWorld, World};
 
@@ -88,7 +89,7 @@ impl Drop for InUse<'_> {
 /// word that a request reads is in *its* page (process 0x00, marker 0x10, counter 0x68, open bytes
 /// 0x38 in a generator's line): CPUs compare the low bits of addresses first, and a load that
 /// seems to read half of a store in flight waits for it.
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(super) struct Seat {
     generator: *mut LocalGenerator,
     /// The copy of the process in which it was taken.
@@ -230,7 +231,7 @@ fn is_alive(thread: u32) -> bool {
     let process = rustix::process::getpid().as_raw_nonzero().get();
     // SAFETY: signal 0 is never delivered; the call only checks that the thread exists.
     let answer = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
-    answer == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+    answer == 0 || errno::last() != libc::ESRCH
 }
 
 /// The seats of a chunk, mapped at its first use. `None` if there is no memory.
