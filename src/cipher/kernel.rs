@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    const KEY: Key = *b"any 32 bytes, all different: ABC";
+    const KEY: Key = super::super::OF_TESTS;
 
     #[test]
     fn every_kernel_makes_the_stream_of_the_oracle_at_every_length_and_number_of_rounds() {
