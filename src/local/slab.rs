@@ -19,9 +19,7 @@
 
 use core::ffi::c_void;
 use core::ptr::null_mut;
-use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
-};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
@@ -62,6 +60,10 @@ pub(super) fn with_generator<R>(serve: impl FnOnce(&mut LocalGenerator) -> R) ->
 const FREE: u64 = 0;
 const BUSY: u64 = 1;
 
+/// No thread has these ids.
+const NOBODY: u32 = 0;
+const SOMEBODY: u32 = u32::MAX;
+
 /// The busy flag, for as long as a generator is in use. Compiler fences suffice: who else looks at
 /// it runs on the same thread.
 struct InUse<'a>(&'a AtomicU64);
@@ -94,10 +96,8 @@ pub(super) struct Seat {
     generator: *mut LocalGenerator,
     /// The copy of the process in which it was taken.
     copy: AtomicU64,
-    /// Thread id of the owner; 0 if the seat is free.
+    /// [`NOBODY`], or [`SOMEBODY`] whose exit gives the seat back, or the thread id of whose does not.
     owner: AtomicU32,
-    /// Whether the owner's exit gives the seat back.
-    armed: AtomicBool,
     _away: [u64; 3],
     /// [`BUSY`] while the generator is in use. An atomic, for handlers on the owner's thread read it;
     /// a whole word, for a byte that was just stored is slower to load again.
@@ -150,15 +150,14 @@ fn settle_in() -> Option<*mut Seat> {
 }
 
 fn take_seat() -> Option<&'static Seat> {
-    let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
     let copy = SystemWorld.look().copy;
     for index in 0..CHUNKS {
         let seats = chunk(index)?;
-        if let Some(seat) = seats.iter().find(|seat| seat.take_if_free(me, copy)) {
+        if let Some(seat) = seats.iter().find(|seat| seat.take_if_free(copy)) {
             return Some(seat);
         }
         if UNARMED.load(Ordering::Relaxed) > 0
-            && let Some(seat) = seats.iter().find(|seat| seat.take_from_dead(me, copy))
+            && let Some(seat) = seats.iter().find(|seat| seat.take_from_dead(copy))
         {
             return Some(seat);
         }
@@ -167,23 +166,27 @@ fn take_seat() -> Option<&'static Seat> {
 }
 
 impl Seat {
-    fn take_if_free(&self, me: u32, copy: u64) -> bool {
-        self.owner.load(Ordering::Relaxed) == 0
-            && self.owner.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            && {
-                self.copy.store(copy, Ordering::Relaxed);
-                true
-            }
+    fn take_if_free(&self, copy: u64) -> bool {
+        let taken = self.owner.load(Ordering::Relaxed) == NOBODY && self.change_owner(NOBODY);
+        if taken {
+            self.copy.store(copy, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    fn change_owner(&self, from: u32) -> bool {
+        let order = (Ordering::Acquire, Ordering::Relaxed);
+        self.owner.compare_exchange(from, SOMEBODY, order.0, order.1).is_ok()
     }
 
     /// Takes a seat that nobody gave back, if its owner has ended in this copy of the process.
-    fn take_from_dead(&self, me: u32, copy: u64) -> bool {
+    fn take_from_dead(&self, copy: u64) -> bool {
         let owner = self.owner.load(Ordering::Relaxed);
-        if owner == 0
-            || self.armed.load(Ordering::Acquire)
+        if owner == NOBODY
+            || owner == SOMEBODY
             || self.copy.load(Ordering::Relaxed) != copy
             || is_alive(owner)
-            || self.owner.compare_exchange(owner, me, Ordering::Acquire, Ordering::Relaxed).is_err()
+            || !self.change_owner(owner)
         {
             return false;
         }
@@ -200,21 +203,20 @@ impl Seat {
         if key != NO_KEY && !may_allocate {
             let value: *const Self = self;
             // SAFETY: the key was created and is never deleted.
-            let armed = unsafe { libc::pthread_setspecific(key, value.cast()) } == 0;
-            self.armed.store(armed, Ordering::Release);
-            if armed {
+            if unsafe { libc::pthread_setspecific(key, value.cast()) } == 0 {
                 return;
             }
         }
+        let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+        self.owner.store(me, Ordering::Relaxed);
         UNARMED.fetch_add(1, Ordering::Relaxed);
     }
 
     fn give_back(&self) {
-        self.armed.store(false, Ordering::Relaxed);
         self.wipe();
         // A thread that was cancelled in the middle of a request must not leave it to the next.
         self.busy.store(FREE, Ordering::Relaxed);
-        self.owner.store(0, Ordering::Release);
+        self.owner.store(NOBODY, Ordering::Release);
     }
 
     fn wipe(&self) {
@@ -264,8 +266,7 @@ fn map_chunk(count: usize) -> Option<*mut Seat> {
     }
     for number in 0..count {
         let seat = Seat {
-            owner: AtomicU32::new(0),
-            armed: AtomicBool::new(false),
+            owner: AtomicU32::new(NOBODY),
             copy: AtomicU64::new(0),
             busy: AtomicU64::new(FREE),
             generator: generators.wrapping_add(number),
@@ -366,9 +367,8 @@ mod tests {
             rustix::thread::sched_yield();
         }
         let mut state = MaybeUninit::<LocalGenerator>::zeroed();
-        let mut seat = |owner, armed, copy| Seat {
+        let mut seat = |owner, copy| Seat {
             owner: AtomicU32::new(owner),
-            armed: AtomicBool::new(armed),
             copy: AtomicU64::new(copy),
             busy: AtomicU64::new(FREE),
             generator: state.as_mut_ptr(),
@@ -376,9 +376,9 @@ mod tests {
         };
         let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
         UNARMED.fetch_add(1, Ordering::Relaxed);
-        assert!(!seat(me, false, 7).take_from_dead(me, 7), "its owner lives");
-        assert!(!seat(dead, true, 7).take_from_dead(me, 7), "its exit gives it back");
-        assert!(!seat(dead, false, 6).take_from_dead(me, 7), "it was inherited");
-        assert!(seat(dead, false, 7).take_from_dead(me, 7));
+        assert!(!seat(me, 7).take_from_dead(7), "its owner lives");
+        assert!(!seat(SOMEBODY, 7).take_from_dead(7), "its exit gives it back");
+        assert!(!seat(dead, 6).take_from_dead(7), "it was inherited");
+        assert!(seat(dead, 7).take_from_dead(7));
     }
 }
