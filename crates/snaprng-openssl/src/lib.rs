@@ -6,11 +6,11 @@
 //! `docs/openssl.md`.
 //!
 //! # How it is made
-//! * The only way in is [`OSSL_provider_init`]; everything else is a function in a table that it
-//!   hands out ([`provider`], [`rand`], [`seed`]). Nothing of libcrypto is linked: what OpenSSL does
-//!   for a provider comes in a table as well ([`upcalls`]).
-//! * There is no generator here and no lock: see [`context`].
-//! * No panic crosses into C: see [`boundary`].
+//! * The only way in is `OSSL_provider_init`; everything else is a function in a table that it
+//!   hands out (`provider`, `rand`, `seed`). Nothing of libcrypto is linked: what OpenSSL does
+//!   for a provider comes in a table as well (`upcalls`).
+//! * There is no generator here and no lock: see `context`.
+//! * No panic crosses into C: see `boundary`.
 #![allow(unsafe_code, reason = "a C ABI in both directions")]
 
 mod abi;
