@@ -104,10 +104,10 @@ impl Context {
     /// Rekeys from fresh entropy and what is handed in.
     pub(crate) fn reseed(&self, entropy: &[u8], additional: &[u8]) -> Result<(), Refusal> {
         self.check_instantiated()?;
-        self.rekey(entropy)?;
-        if !additional.is_empty() {
-            self.rekey(additional)?;
+        if !entropy.is_empty() && !additional.is_empty() {
+            self.rekey(entropy)?;
         }
+        self.rekey(if additional.is_empty() { entropy } else { additional })?;
         self.set_state(State::Ready);
         Ok(())
     }

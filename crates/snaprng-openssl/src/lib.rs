@@ -30,8 +30,7 @@ use crate::abi::CoreHandle;
 use crate::abi::dispatch::Dispatch;
 use crate::boundary::guarded;
 use crate::provider::Provider;
-use crate::refusal::Reason;
-use crate::settings::{Settings, Unloadable};
+use crate::settings::{Section, Settings};
 use crate::upcalls::{Core, place};
 
 /// Called by OpenSSL when the provider is loaded: reads and checks the configuration, opens and maps
@@ -60,17 +59,17 @@ unsafe extern "C" fn OSSL_provider_init(
     1
 }
 
+/// A load that fails leaves an error on the stack. Where OpenSSL would drop it, the provider is
+/// loaded and refuses everything: see `settings`.
 fn start(core: Core) -> Option<Box<Provider>> {
-    match Settings::read(&core).and_then(Settings::put_in_force) {
-        Ok(()) => Some(Box::new(Provider::new(core))),
-        Err(error) => {
-            let reason = match error {
-                Unloadable::InForce { .. } => Reason::ConfigurationInForce,
-                Unloadable::Library(_) | Unloadable::NoCore => Reason::NotStarted,
-                _ => Reason::BadConfiguration,
-            };
-            core.raise(place!(c"OSSL_provider_init"), reason, error);
-            None
+    let section = Section::read(&core);
+    let provider = match section.settings.and_then(Settings::put_in_force) {
+        Ok(()) => Provider::new(core),
+        Err(why) if section.activates => Provider::refusing(core, why),
+        Err(why) => {
+            core.raise(place!(c"OSSL_provider_init"), why.reason(), why);
+            return None;
         }
-    }
+    };
+    Some(Box::new(provider))
 }

@@ -12,21 +12,35 @@ use crate::boundary::guarded;
 use crate::counts;
 use crate::rand;
 use crate::refusal::REASONS;
-use crate::upcalls::Core;
+use crate::settings::Unloadable;
+use crate::upcalls::{Core, place};
 
 /// What OpenSSL passes to everything that does not have a context yet.
 #[derive(Debug)]
 pub(crate) struct Provider {
     core: Core,
+    unusable: Option<Unloadable>,
 }
 
 impl Provider {
     pub(crate) fn new(core: Core) -> Self {
-        Self { core }
+        Self { core, unusable: None }
     }
 
-    pub(crate) fn core(&self) -> Core {
-        self.core
+    /// A provider that refuses everything, and says why each time.
+    pub(crate) fn refusing(core: Core, why: Unloadable) -> Self {
+        Self { core, unusable: Some(why) }
+    }
+
+    /// The core, for a new context. `None`, and an error on the stack, if there can be none.
+    pub(crate) fn core_for_context(&self) -> Option<Core> {
+        match &self.unusable {
+            None => Some(self.core),
+            Some(why) => {
+                self.core.raise(place!(c"SNAPRNG"), why.reason(), why);
+                None
+            }
+        }
     }
 }
 
@@ -99,13 +113,16 @@ unsafe extern "C" fn gettable_params(_provider: *mut c_void) -> *const Param {
     GETTABLE.as_ptr()
 }
 
-unsafe extern "C" fn get_params(_provider: *mut c_void, params: *mut Param) -> c_int {
+unsafe extern "C" fn get_params(provider: *mut c_void, params: *mut Param) -> c_int {
+    // SAFETY: OpenSSL passes what `OSSL_provider_init` gave it and `teardown` has not had.
+    let provider = unsafe { provider.cast::<Provider>().as_ref() };
+    let runs = provider.is_some_and(|provider| provider.unusable.is_none());
     // SAFETY: OpenSSL's contract: an array that ends with a null key, and ours during the call.
-    let all = guarded(|| unsafe { answer_all(params, get_param) });
+    let all = guarded(|| unsafe { answer_all(params, |param| get_param(runs, param)) });
     c_int::from(all == Some(true))
 }
 
-fn get_param(param: &mut Param) -> bool {
+fn get_param(runs: bool, param: &mut Param) -> bool {
     enum Answer {
         Text(&'static CStr),
         Number(u64),
@@ -115,8 +132,7 @@ fn get_param(param: &mut Param) -> bool {
         b"name" => Answer::Text(c"snaprng: random bytes that survive VM clones"),
         b"version" => Answer::Text(VERSION),
         b"buildinfo" => Answer::Text(BUILD_INFO),
-        // It runs: what it may have to refuse is for each request to say.
-        b"status" => Answer::Number(1),
+        b"status" => Answer::Number(runs.into()),
         b"requests" => Answer::Number(counts::of_process().requests),
         b"bytes" => Answer::Number(counts::of_process().bytes),
         b"reseeds" => Answer::Number(counts::of_process().reseeds),
@@ -171,7 +187,7 @@ mod tests {
             let mut asked = [Param::number(c"?"), Param::END];
             // SAFETY: a copy of a constant without data.
             asked[0] = unsafe { ptr::read(entry) };
-            assert!(get_param(&mut asked[0]), "{}", String::from_utf8_lossy(&key));
+            assert!(get_param(true, &mut asked[0]), "{}", String::from_utf8_lossy(&key));
         }
     }
 

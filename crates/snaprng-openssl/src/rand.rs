@@ -59,8 +59,10 @@ unsafe extern "C" fn newctx(
     let Some(provider) = (unsafe { provider.cast::<Provider>().as_ref() }) else {
         return ptr::null_mut();
     };
-    guarded(|| Box::into_raw(Box::new(Context::new(provider.core()))))
-        .map_or(ptr::null_mut(), |context| context.cast())
+    let context = guarded(|| {
+        provider.core_for_context().map(|core| Box::into_raw(Box::new(Context::new(core))))
+    });
+    context.flatten().map_or(ptr::null_mut(), |context| context.cast())
 }
 
 unsafe extern "C" fn freectx(context: *mut c_void) {

@@ -4,7 +4,12 @@
 //! into several library contexts, and again after it was unloaded. The first load decides. Later
 //! ones may leave out any line, and must not contradict it.
 //!
-//! A line that is not understood makes the load fail. But the core tells a provider no keys; it only
+//! A line that is not understood makes the load fail, with an error on the stack. When OpenSSL loads
+//! a provider because its section says `activate`, it drops that error and goes on as if nothing had
+//! happened (up to 3.5 at the least); what a program sees then is a generator that cannot be found.
+//! So there the provider is loaded, but refuses everything and says why each time.
+//!
+//! The core tells a provider no keys; it only
 //! answers for those that it is asked for. So the provider asks for what a key may have been
 //! mistyped as, too: every name that is one wrong, missing, additional or exchanged character away
 //! from a key, or that differs in capitals. A key that resembles none is not seen by anybody.
@@ -18,6 +23,7 @@ use std::path::PathBuf;
 
 use snaprng::{Config, Error, Policy, Source, VmClock};
 
+use crate::refusal::Reason;
 use crate::upcalls::Core;
 
 const POLICY: &str = "policy";
@@ -43,7 +49,15 @@ enum Place {
     Off,
 }
 
-/// Why the provider is not loaded.
+/// What the provider's section of the configuration says.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// Whether it has OpenSSL load the provider.
+    pub(crate) activates: bool,
+    pub(crate) settings: Result<Settings, Unloadable>,
+}
+
+/// Why the provider is not loaded, or refuses everything.
 #[derive(Debug)]
 pub(crate) enum Unloadable {
     /// The core does not answer.
@@ -66,21 +80,36 @@ pub(crate) enum Unloadable {
     Library(Error),
 }
 
-impl Settings {
-    /// What the provider's section of the configuration says.
-    pub(crate) fn read(core: &Core) -> Result<Self, Unloadable> {
+impl Unloadable {
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::InForce { .. } => Reason::ConfigurationInForce,
+            Self::Library(_) | Self::NoCore => Reason::NotStarted,
+            _ => Reason::BadConfiguration,
+        }
+    }
+}
+
+impl Section {
+    pub(crate) fn read(core: &Core) -> Self {
         let names = Names::new();
         let mut values = vec![core::ptr::null(); names.pointers.len()];
         if !core.configuration(&names.pointers, &mut values) {
-            return Err(Unloadable::NoCore);
+            return Self { activates: false, settings: Err(Unloadable::NoCore) };
         }
         let texts = values.iter().map(|value| {
             // SAFETY: null, or a C string that the core keeps for as long as it has the provider.
             (!value.is_null()).then(|| unsafe { CStr::from_ptr(*value) }.to_string_lossy())
         });
-        Self::parse(names.of.iter().copied().zip(texts), |index| names.name(index))
+        let answers: Vec<_> = names.of.iter().copied().zip(texts).collect();
+        let activates =
+            answers.iter().any(|(asked, value)| *asked == Asked::Activate && value.is_some());
+        let settings = Settings::parse(answers.into_iter(), |index| names.name(index));
+        Self { activates, settings }
     }
+}
 
+impl Settings {
     /// From the answers to every question that was put.
     fn parse<'a>(
         answers: impl Iterator<Item = (Asked, Option<Cow<'a, str>>)>,
@@ -92,6 +121,7 @@ impl Settings {
             match asked {
                 Asked::Key(POLICY) => settings.policy = Some(policy(&value)?),
                 Asked::Key(VMCLOCK) => settings.vmclock = Some(place(VMCLOCK, &value)?),
+                Asked::Activate => {}
                 Asked::Key(_) => settings.agent_page = Some(place(AGENT_PAGE, &value)?),
                 Asked::NotOffered(key) => return Err(Unloadable::NotOffered(key)),
                 Asked::Mistyped(meant) => {
@@ -185,6 +215,8 @@ enum Asked {
     Key(&'static str),
     NotOffered(&'static str),
     Mistyped(&'static str),
+    /// OpenSSL's own line.
+    Activate,
 }
 
 /// Every name that the core is asked for, as C strings.
@@ -206,6 +238,7 @@ impl Names {
         };
         // The keys themselves first: the core answers for the first of equal names.
         KEYS.into_iter().for_each(|key| add(Asked::Key(key), key.as_bytes()));
+        add(Asked::Activate, b"activate");
         NOT_OFFERED.into_iter().for_each(|key| add(Asked::NotOffered(key), key.as_bytes()));
         for key in KEYS {
             mistyped(key.as_bytes(), |name| add(Asked::Mistyped(key), name));
