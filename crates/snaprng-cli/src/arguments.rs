@@ -81,7 +81,8 @@ did; 1 if not, or if the demonstration could not be given.";
 
 const OPENSSL_CONF_EXAMPLES: &str = "\
 The lines complete a configuration of OpenSSL as Debian and most others ship it,
-and are one by themselves, for OPENSSL_CONF in the environment of a service.
+with `openssl_conf = openssl_init`, and are one by themselves, for OPENSSL_CONF
+in the environment of a service.
 
 Examples:
   snaprng openssl-conf >> /etc/ssl/openssl.cnf

@@ -31,7 +31,7 @@ const VMCLOCK: &str = "vmclock";
 const AGENT_PAGE: &str = "agent_page";
 const KEYS: [&str; 3] = [POLICY, VMCLOCK, AGENT_PAGE];
 
-/// Settings of the library that a provider does not offer, since each of them weakens.
+/// Settings that the library has and the provider does not. Whoever sets one must be told so.
 const NOT_OFFERED: [&str; 4] = ["accept_marker", "accept_late", "sysgenid", "personalization"];
 
 /// What the configuration says. `None` where it says nothing.
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_weakens_is_not_offered() {
+    fn other_settings_of_the_library_are_refused_by_name() {
         for key in NOT_OFFERED {
             assert!(refused(&[(key, "1")]).contains(key));
         }

@@ -2,7 +2,6 @@
  * SNAPRNG_COUNTS names, as "NAME PID REQUESTS BYTES RESEEDS FAILURES". Where there is no provider: "NAME PID none". */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <errno.h>
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +18,19 @@ static int find(struct dl_phdr_info *object, size_t size, void *to)
     return 1;
 }
 
+/* The command's name without spaces: programs write what they like into their arguments. */
+static const char *name_of_this(void)
+{
+    static char name[32] = "unknown";
+    FILE *file = fopen("/proc/self/comm", "r");
+    if (file != NULL) {
+        if (fscanf(file, "%31s", name) != 1)
+            strcpy(name, "unknown");
+        fclose(file);
+    }
+    return name;
+}
+
 __attribute__((destructor)) static void tell(void)
 {
     unsigned long long counts[4] = { 0 };
@@ -33,9 +45,9 @@ __attribute__((destructor)) static void tell(void)
     if (handle != NULL)
         *(void **)&count = dlsym(handle, "snaprng_openssl_counts");
     if (count != NULL && count(counts, 4) == 4)
-        fprintf(file, "%s %d %llu %llu %llu %llu\n", program_invocation_short_name, (int)getpid(), counts[0], counts[1],
+        fprintf(file, "%s %d %llu %llu %llu %llu\n", name_of_this(), (int)getpid(), counts[0], counts[1],
                 counts[2], counts[3]);
     else
-        fprintf(file, "%s %d none\n", program_invocation_short_name, (int)getpid());
+        fprintf(file, "%s %d none\n", name_of_this(), (int)getpid());
     fclose(file);
 }
