@@ -375,6 +375,49 @@ static void several_library_contexts_use_it_at_once(void)
     CHECK_IS(of_process("bytes"), 4 * sizeof bytes);
 }
 
+static EVP_RAND_CTX *of_the_ending_thread;
+static int rounds_of_the_end;
+
+/* Runs when the thread's generator has been given back. */
+static void draw_at_the_end(void *key)
+{
+    unsigned char bytes[32], before[32] = { 0 };
+    int i;
+    for (i = 0; i < 100; i++) {
+        CHECK_IS(EVP_RAND_generate(of_the_ending_thread, bytes, sizeof bytes, 0, i % 2, NULL, 0), 1);
+        CHECK(memcmp(bytes, before, sizeof bytes) != 0);
+        memcpy(before, bytes, sizeof bytes);
+    }
+    memset(bytes, 0xAA, sizeof bytes);
+    CHECK_IS(EVP_RAND_generate(of_the_ending_thread, bytes, sizeof bytes, 0, 0, before, sizeof before), 0);
+    CHECK(is_wiped(bytes, sizeof bytes));
+    expect_error("no random bytes", "cannot be reseeded from here");
+    if (++rounds_of_the_end < 2)
+        CHECK(pthread_setspecific(*(pthread_key_t *)key, key) == 0);
+}
+
+static void *ends(void *key)
+{
+    unsigned char bytes[16];
+    CHECK_IS(EVP_RAND_generate(of_the_ending_thread, bytes, sizeof bytes, 0, 0, NULL, 0), 1);
+    CHECK(pthread_setspecific(*(pthread_key_t *)key, key) == 0);
+    return NULL;
+}
+
+static void a_thread_that_ends_is_served_and_its_input_refused(void)
+{
+    pthread_key_t key;
+    pthread_t thread;
+    load();
+    of_the_ending_thread = ready_context();
+    /* After the library's own key, so that its destructor comes first. */
+    CHECK(pthread_key_create(&key, draw_at_the_end) == 0);
+    CHECK(pthread_create(&thread, NULL, ends, &key) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK_IS(rounds_of_the_end, 2);
+    EVP_RAND_CTX_free(of_the_ending_thread);
+}
+
 static pthread_barrier_t drawn, cleaned;
 
 static void *ends_after_the_cleanup(void *nothing)
@@ -419,6 +462,7 @@ int main(int count, char **arguments)
     TEST(locks_are_free_and_never_held);
     TEST(it_seeds_other_generators);
     TEST(several_library_contexts_use_it_at_once);
+    TEST(a_thread_that_ends_is_served_and_its_input_refused);
     TEST(the_end_of_openssl_leaves_threads_alone);
     return 0;
 }
