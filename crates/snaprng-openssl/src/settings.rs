@@ -12,7 +12,8 @@
 //! The core tells a provider no keys; it only
 //! answers for those that it is asked for. So the provider asks for what a key may have been
 //! mistyped as, too: every name that is one wrong, missing, additional or exchanged character away
-//! from a key, or that differs in capitals. A key that resembles none is not seen by anybody.
+//! from a key, or that differs in capitals, and some that somebody may guess. Another key is not seen
+//! by anybody.
 
 use core::ffi::{CStr, c_char};
 use core::fmt;
@@ -33,6 +34,26 @@ const KEYS: [&str; 3] = [POLICY, VMCLOCK, AGENT_PAGE];
 
 /// Settings that the library has and the provider does not. Whoever sets one must be told so.
 const NOT_OFFERED: [&str; 4] = ["accept_marker", "accept_late", "sysgenid", "personalization"];
+
+/// What somebody may write who remembers what a key does and not what it is called.
+const GUESSES: [(&str, &str); 16] = [
+    ("require", POLICY),
+    ("prefer", POLICY),
+    ("policies", POLICY),
+    ("mode", POLICY),
+    ("level", POLICY),
+    ("protection", POLICY),
+    ("device", VMCLOCK),
+    ("vmclock_path", VMCLOCK),
+    ("vmclock_device", VMCLOCK),
+    ("vmclock_page", VMCLOCK),
+    ("vmgenid", VMCLOCK),
+    ("agent", AGENT_PAGE),
+    ("agent_path", AGENT_PAGE),
+    ("agent_page_path", AGENT_PAGE),
+    ("generation", AGENT_PAGE),
+    ("page", AGENT_PAGE),
+];
 
 /// What the configuration says. `None` where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -240,6 +261,7 @@ impl Names {
         KEYS.into_iter().for_each(|key| add(Asked::Key(key), key.as_bytes()));
         add(Asked::Activate, b"activate");
         NOT_OFFERED.into_iter().for_each(|key| add(Asked::NotOffered(key), key.as_bytes()));
+        GUESSES.into_iter().for_each(|(name, key)| add(Asked::Mistyped(key), name.as_bytes()));
         for key in KEYS {
             mistyped(key.as_bytes(), |name| add(Asked::Mistyped(key), name));
             in_other_case(key.as_bytes(), |name| add(Asked::Mistyped(key), name));
@@ -405,8 +427,11 @@ mod tests {
             let message = refused(&[(given, "require")]);
             assert!(message.contains(given) && message.contains(meant), "{message}");
         }
+        for (given, meant) in GUESSES {
+            assert!(refused(&[(given, "require")]).contains(&format!("did you mean {meant}?")));
+        }
         // Nobody can see a key that is farther away: OpenSSL answers only for names it is asked for.
-        assert!(section(&[("policies", "require")]).is_ok());
+        assert!(section(&[("strictness", "require")]).is_ok());
     }
 
     #[test]
