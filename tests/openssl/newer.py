@@ -4,8 +4,8 @@ Debian's trixie has 3.5. It is fetched, with the C library it needs and its head
 virtual machines, verified against Debian's keys, and started through its own loader.
 """
 
+import platform
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,30 +35,51 @@ class Root:
         libraries = self.path / packages.LIBRARIES
         return [str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries), str(program)]
 
-    def openssl(self) -> list[str]:
-        return self.command(self.path / "usr/bin/openssl")
+    def emulated(self, program) -> list[str]:
+        """Starts a program of this root on an emulated processor."""
+        return ["qemu-aarch64", "-L", str(self.path), str(program)]
+
+    def openssl(self) -> Path:
+        return self.path / "usr/bin/openssl"
 
 
-def obtain() -> Root:
+class _Apt(packages._PrivateApt):
+    """For one architecture; the tests on virtual machines know only their own."""
+
+    def __init__(self, base: Path, architecture: str):
+        self.architecture = architecture
+        super().__init__(base, packages._mirror())
+
+    def _sources(self) -> str:
+        return super()._sources().replace("amd64", self.architecture)
+
+    def _configuration(self) -> str:
+        return super()._configuration().replace("amd64", self.architecture)
+
+
+def obtain(architecture: str = "amd64") -> Root:
     """The root from the cache; fetched first if it is not there. Raises `Unavailable`."""
-    if sys.platform != "linux" or subprocess.run(["uname", "-m"], capture_output=True, text=True).stdout.strip() != "x86_64":
-        raise Unavailable("Debian's packages for x86-64 are used")
-    root = Root(CACHE / "root")
-    if not (CACHE / "complete").exists():
-        _fetch(root.path)
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        raise Unavailable("only tried on Linux on x86-64")
+    cache = CACHE / architecture
+    root = Root(cache / "root")
+    if not (cache / "complete").exists():
+        _fetch(cache, root.path, architecture)
     return root
 
 
-def _fetch(root: Path) -> None:
+def _fetch(cache: Path, root: Path, architecture: str) -> None:
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise Unavailable(f"{tool} is needed to fetch a newer OpenSSL; it comes with Debian and its derivatives")
-    CACHE.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(root, ignore_errors=True)
-    apt = packages._PrivateApt(CACHE / "apt", packages._mirror())
+    apt = _Apt(cache / "apt", architecture)
     apt.update()
     for archive in apt.download(WANTED):
         packages._run(["dpkg-deb", "-x", str(archive), str(root)], f"unpacking {archive.name}")
     packages._join_usr(root)
+    # Where the loader is looked for by programs of this root.
+    (root / "lib").symlink_to("usr/lib")
     shutil.rmtree(apt.base)
-    (CACHE / "complete").touch()
+    (cache / "complete").touch()
