@@ -52,7 +52,10 @@
 /** An owned generator asked for sources that are not those of the process. */
 #define SNAPRNG_ESOURCES (-7)
 
-/** SNAPRNG_POLICY in the environment has an unknown value. */
+/**
+ * SNAPRNG_POLICY in the environment has an unknown value, or SNAPRNG_KERNEL names no kernel of this
+ * CPU.
+ */
 #define SNAPRNG_EENVIRONMENT (-8)
 
 /** A signal handler asked to reseed the generator that it interrupted. */
@@ -182,8 +185,8 @@ typedef struct snaprng_config {
     size_t personalization_len;
     /** An open descriptor of vmclock, if flags has SNAPRNG_VMCLOCK_FD; else zero. */
     int vmclock_fd;
-    /** Zero. */
-    int reserved;
+    /** Rounds of ChaCha that make the output: 20, 12 or 8; zero for 20. */
+    uint32_t rounds;
 } snaprng_config;
 
 /**

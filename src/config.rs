@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use crate::cipher::Key;
+use crate::cipher::{Key, Rounds};
 use crate::entropy;
 use crate::environment;
 use crate::error::Error;
@@ -78,6 +78,8 @@ pub struct Config {
     /// Buffer although the only witnesses are late: outputs between the moment the machine runs
     /// again and the moment the agent writes **are shared by clones**.
     pub accept_late: bool,
+    /// How many rounds of ChaCha make the output: twenty, unless this says otherwise.
+    pub rounds: Rounds,
     /// Bytes that are mixed into every key: a name, a purpose, a serial number. Any length; not
     /// secret, and no replacement for entropy.
     pub personalization: Vec<u8>,
@@ -141,6 +143,7 @@ impl Config {
             policy: self.policy,
             accept_marker: self.accept_marker,
             accept_late: self.accept_late,
+            rounds: self.rounds,
             personalization: entropy::digest(&self.personalization),
         }
     }
@@ -268,6 +271,7 @@ fn facts() -> crate::policy::Facts {
 static POLICY: AtomicU8 = AtomicU8::new(UNKNOWN);
 static ACCEPT_MARKER: AtomicBool = AtomicBool::new(false);
 static ACCEPT_LATE: AtomicBool = AtomicBool::new(false);
+static ROUNDS: AtomicU8 = AtomicU8::new(Rounds::Twenty as u8);
 static PERSONALIZATION: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 /// Not stored yet: taken for the strictest policy.
@@ -281,6 +285,7 @@ fn store_terms(terms: &Terms) {
     }
     ACCEPT_MARKER.store(terms.accept_marker, Ordering::Relaxed);
     ACCEPT_LATE.store(terms.accept_late, Ordering::Relaxed);
+    ROUNDS.store(terms.rounds as u8, Ordering::Relaxed);
     POLICY.store(terms.policy as u8, Ordering::Release);
 }
 
@@ -300,6 +305,7 @@ impl Embedder for ProcessTerms {
             policy: policy.strengthened(environment::requires().unwrap_or(true)),
             accept_marker: ACCEPT_MARKER.load(Ordering::Relaxed),
             accept_late: ACCEPT_LATE.load(Ordering::Relaxed),
+            rounds: Rounds::from_code(ROUNDS.load(Ordering::Relaxed)),
             personalization,
         }
     }

@@ -1,4 +1,6 @@
-//! `SNAPRNG_POLICY` in the environment: an operator may strengthen what a program chose.
+//! What the environment says: `SNAPRNG_POLICY`, by which an operator may strengthen what a program
+//! chose, and `SNAPRNG_KERNEL`, which forces one of the cipher's kernels (`portable`, `avx2`,
+//! `avx512`; all make the same bytes) for tests and for tools that know no newer instructions.
 //!
 //! It is read once, by a constructor, before `main` and before threads: at a first use, which may
 //! be in a signal handler, neither std's lock nor a racing `setenv` can be borne. It is ignored
@@ -7,6 +9,7 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
+use crate::cipher;
 use crate::error::Error;
 
 static ASKED: AtomicU8 = AtomicU8::new(UNREAD);
@@ -29,9 +32,11 @@ pub(crate) fn requires() -> Result<bool, Error> {
     }
 }
 
-/// What a value asks for.
-fn meaning(value: Option<&[u8]>) -> u8 {
-    match value {
+/// What the variables ask for, and the kernel, put in use.
+fn meaning(policy: Option<&[u8]>, kernel: Option<&[u8]>) -> u8 {
+    let is_forced = kernel.is_none_or(|name| name.is_empty() || cipher::force(name));
+    match policy {
+        _ if !is_forced => NONSENSE,
         None | Some(b"" | b"prefer") => NOTHING,
         Some(b"require") => REQUIRE,
         Some(_) => NONSENSE,
@@ -40,8 +45,10 @@ fn meaning(value: Option<&[u8]>) -> u8 {
 
 #[cfg(not(target_os = "linux"))]
 fn read() -> u8 {
-    let value = std::env::var_os("SNAPRNG_POLICY");
-    meaning(value.as_ref().map(|v| v.as_encoded_bytes()))
+    let (policy, kernel) = (std::env::var_os("SNAPRNG_POLICY"), std::env::var_os("SNAPRNG_KERNEL"));
+    let bytes =
+        |value: &Option<std::ffi::OsString>| value.as_ref().map(|v| v.as_encoded_bytes().to_vec());
+    meaning(bytes(&policy).as_deref(), bytes(&kernel).as_deref())
 }
 
 #[cfg(target_os = "linux")]
@@ -64,7 +71,7 @@ mod linux {
         if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
             return NOTHING;
         }
-        meaning(find(b"SNAPRNG_POLICY="))
+        meaning(find(b"SNAPRNG_POLICY="), find(b"SNAPRNG_KERNEL="))
     }
 
     /// The rest of the entry that begins with `prefix`.
@@ -106,12 +113,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_two_words_mean_something() {
-        assert_eq!(meaning(None), NOTHING);
-        assert_eq!(meaning(Some(b"")), NOTHING);
-        assert_eq!(meaning(Some(b"prefer")), NOTHING);
-        assert_eq!(meaning(Some(b"require")), REQUIRE);
-        assert_eq!(meaning(Some(b"Require")), NONSENSE);
-        assert_eq!(meaning(Some(b"assume-never-cloned")), NONSENSE);
+    fn only_two_words_mean_something_as_a_policy() {
+        let policy = |value| meaning(value, None);
+        assert_eq!(policy(None), NOTHING);
+        assert_eq!(policy(Some(b"")), NOTHING);
+        assert_eq!(policy(Some(b"prefer")), NOTHING);
+        assert_eq!(policy(Some(b"require")), REQUIRE);
+        assert_eq!(policy(Some(b"Require")), NONSENSE);
+        assert_eq!(policy(Some(b"assume-never-cloned")), NONSENSE);
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_exist_is_nonsense_and_so_is_everything_with_it() {
+        assert_eq!(meaning(None, Some(b"")), NOTHING);
+        assert_eq!(meaning(Some(b"require"), Some(b"")), REQUIRE);
+        assert_eq!(meaning(None, Some(b"fastest")), NONSENSE);
+        assert_eq!(meaning(Some(b"require"), Some(b"fastest")), NONSENSE);
     }
 }

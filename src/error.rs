@@ -33,7 +33,8 @@ pub enum Error {
     AlreadyInstalled,
     /// An owned generator asked for sources that are not those of the process.
     SourcesAreProcessWide,
-    /// `SNAPRNG_POLICY` in the environment has a value that is neither `prefer` nor `require`.
+    /// `SNAPRNG_POLICY` in the environment has a value that is neither `prefer` nor `require`, or
+    /// `SNAPRNG_KERNEL` names no kernel that this build and this CPU have.
     BadEnvironment,
     /// The path of a source holds a NUL byte.
     BadPath,
@@ -77,8 +78,10 @@ impl fmt::Display for Error {
                  and leave them at their defaults in the Config of an owned generator",
             ),
             Self::BadEnvironment => f.write_str(
-                "SNAPRNG_POLICY in the environment must be `prefer` or `require`; it can only \
-                 strengthen the policy that the program chose",
+                "the environment asks for what cannot be: SNAPRNG_POLICY must be `prefer` or \
+                 `require` (it can only strengthen the policy that the program chose), and \
+                 SNAPRNG_KERNEL, which is for tests, one of the cipher's kernels that this CPU has \
+                 (`portable`, `avx2`, `avx512`)",
             ),
             Self::BadPath => {
                 f.write_str("the path of a source holds a NUL byte: no file has such a name")

@@ -27,18 +27,19 @@
 
 use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
-use crate::cipher::{self, KEY_LEN, Key};
+use crate::cipher::{self, KEY_LEN, Key, Rounds};
 use crate::entropy::{self, Diversity, Entropy, Occasion, Settling};
 use crate::error::Error;
 use crate::level::Level;
 use crate::policy::{Policy, Terms};
+use crate::wipe::Wiped;
 use crate::world::{Epoch, World};
 
-/// Keystream of one refill: the next key and what is handed out. Sixteen blocks, what the widest
-/// kernels make at once.
-const BUFFER: usize = 1024;
+mod buffer;
+
+use buffer::{BUFFER, Buffer};
 
 /// Requests of this size and more go straight into the caller's buffer.
 pub(crate) const LARGE: usize = 512;
@@ -65,31 +66,25 @@ impl Embedder for Terms {
 }
 
 /// The generator. See the [module](self).
-#[repr(C)]
+#[repr(C, align(128))]
 pub(crate) struct Generator<W, E, T> {
     /// The epoch under which the key was made.
     epoch: Epoch,
-    /// Where the bytes begin that have not been handed out.
-    next: usize,
-    /// Where the inlined path must stop: the buffer's end, or 0 while that path may not be taken.
-    fast_end: usize,
-    /// Where the bytes end.
-    end: usize,
+    /// Bytes are open while the inlined path may be taken.
+    buffer: Buffer,
     /// Whether key and buffer may be used. Nothing else is looked at when it is false.
     keyed: bool,
     /// Whether an epoch has ever been remembered.
     has_epoch: bool,
-    /// Whether a rekey has succeeded in the VM epoch that is remembered.
-    seeded_here: bool,
     /// Whether the three words at fixed addresses are all that must be compared.
     three_words: bool,
     level: Level,
+    rounds: Rounds,
     diversity: Diversity,
     settling: Settling,
     bytes_since_rekey: u64,
     rekeyed_at: u64,
     key: Key,
-    buffer: [u8; BUFFER],
     world: W,
     entropy: E,
     embedder: T,
@@ -100,20 +95,17 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
     pub(crate) fn new(world: W, entropy: E, embedder: T) -> Self {
         Self {
             epoch: Epoch::default(),
-            next: 0,
-            fast_end: 0,
-            end: 0,
+            buffer: Buffer::empty(),
             keyed: false,
             has_epoch: false,
-            seeded_here: false,
             three_words: false,
             level: Level::PerCall,
+            rounds: Rounds::Twenty,
             diversity: Diversity::default(),
             settling: Settling::default(),
             bytes_since_rekey: 0,
             rekeyed_at: 0,
             key: Key::default(),
-            buffer: [0; BUFFER],
             world,
             entropy,
             embedder,
@@ -123,38 +115,54 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
     /// Fills `out`, or wipes it and says why not.
     #[inline(always)]
     pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        if self.take_if_unmoved(out) { Ok(()) } else { self.fill_slowly(out) }
+        if self.fill_if_unmoved(out) { Ok(()) } else { self.fill_slowly(out) }
+    }
+
+    /// What `N` bytes are converted to, where the caller knows how many at compile time: those are
+    /// moved in registers, unless they pass through a result before they are converted.
+    #[inline(always)]
+    pub(crate) fn convert<const N: usize, R>(
+        &mut self,
+        convert: impl Fn([u8; N]) -> R,
+    ) -> Result<R, Error> {
+        match self.array_if_unmoved() {
+            Some(bytes) => Ok(convert(bytes)),
+            None => self.array_slowly().map(convert),
+        }
     }
 
     /// The inlined path: look, copy and wipe, look. False if it may not be taken, or if the world
     /// moved meanwhile; `out` may then hold bytes that must not be used.
     #[inline(always)]
-    fn take_if_unmoved(&mut self, out: &mut [u8]) -> bool {
-        let buffered = self.fast_end.saturating_sub(self.next);
-        if out.len() >= LARGE || out.len() > buffered || !self.world.unmoved(&self.epoch) {
+    fn fill_if_unmoved(&mut self, out: &mut [u8]) -> bool {
+        let words = self.epoch.words();
+        if out.len() >= LARGE || !self.world.unmoved(&words) {
             return false;
         }
         compiler_fence(Ordering::SeqCst);
-        self.pop(out);
+        let filled = self.buffer.fill_from_open(out);
         compiler_fence(Ordering::SeqCst);
-        self.world.unmoved(&self.epoch)
+        filled && self.world.unmoved(&words)
     }
 
-    /// Copies the next bytes of the buffer to `out` and wipes them there.
+    /// The same for a known length; `None` where that says false.
     #[inline(always)]
-    fn pop(&mut self, out: &mut [u8]) {
-        let begin = self.next;
-        let end = begin + out.len();
-        // Before the copy: whatever interrupts it, these bytes are never handed out again.
-        self.next = end;
-        if let Some(bytes) = self.buffer.get_mut(begin..end) {
-            // Two loops, for each is one the compiler knows: a copy and a fill. And no
-            // `copy_from_slice`, which could panic.
-            for (to, from) in out.iter_mut().zip(bytes.iter()) {
-                *to = *from;
-            }
-            bytes.fill(0);
+    pub(crate) fn array_if_unmoved<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let words = self.epoch.words();
+        if N >= LARGE || !self.world.unmoved(&words) {
+            return None;
         }
+        compiler_fence(Ordering::SeqCst);
+        let bytes = self.buffer.take_open()?;
+        compiler_fence(Ordering::SeqCst);
+        self.world.unmoved(&words).then_some(bytes)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn array_slowly<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let mut out = [0; N];
+        self.fill_slowly(&mut out).map(|()| out)
     }
 
     #[cold]
@@ -179,6 +187,9 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             // dropped, nobody else has this output: it costs the rekey that the next look makes.
             let copied = now.copied_since(&began) || self.epoch.copied_since(&began);
             if complete && !copied {
+                if self.absorbs_each_request() {
+                    self.buffer.discard();
+                }
                 return Ok(());
             }
             out.zeroize();
@@ -206,13 +217,15 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
     /// copied. The caller looks afterwards.
     fn write(&mut self, out: &mut [u8]) -> Result<bool, Error> {
         if out.len() < LARGE {
-            return self.take(out).map(|()| true);
+            return self.take(out);
         }
         let began = self.epoch;
         for chunk in out.chunks_mut(CHUNK) {
-            let mut once = Zeroizing::new(Key::default());
-            self.take(&mut *once)?;
-            cipher::keystream(&once, chunk);
+            let mut once = Wiped::<KEY_LEN>::ZERO;
+            if !self.take(&mut *once)? {
+                return Ok(false);
+            }
+            cipher::keystream(self.rounds, &once, chunk);
             self.bytes_since_rekey = self.bytes_since_rekey.saturating_add(chunk.len() as u64);
             // A copy made meanwhile spoils the whole request: no need to make the rest of it.
             if self.world.look().copied_since(&began) {
@@ -222,38 +235,48 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
         Ok(true)
     }
 
-    /// Takes fewer than [`LARGE`] bytes from the buffer, refilling it if they are not there.
-    fn take(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        if self.end.saturating_sub(self.next) < out.len() {
-            self.refill(out.len())?;
+    /// Takes fewer than [`LARGE`] bytes from the buffer: what is left there and, where that is not
+    /// enough, the rest of a new one.
+    fn take(&mut self, out: &mut [u8]) -> Result<bool, Error> {
+        let left = self.buffer.left().min(out.len());
+        let (now, later) = out.split_at_mut_checked(left).unwrap_or_default();
+        let mut filled = self.buffer.fill(now);
+        if !later.is_empty() {
+            self.refill(later.len())?;
+            filled &= self.buffer.fill(later);
         }
-        self.pop(out);
+        Ok(filled)
+    }
+
+    /// New keystream and, with it, the next key.
+    fn refill(&mut self, need: usize) -> Result<(), Error> {
+        // A request that absorbs has done so, and makes no more than it needs.
+        let mut buffers = !self.absorbs_each_request();
+        if buffers {
+            self.catch_up()?;
+            buffers = !self.absorbs_each_request();
+        }
+        let length = match buffers {
+            // The first refill is half as long: many threads never see a second.
+            true if self.bytes_since_rekey == 0 => BUFFER / 2 - KEY_LEN,
+            true => BUFFER - KEY_LEN,
+            false => need,
+        };
+        self.buffer.refill(self.rounds, &mut self.key, length, buffers && self.three_words);
+        let made = (KEY_LEN + length) as u64;
+        self.bytes_since_rekey = self.bytes_since_rekey.saturating_add(made);
         Ok(())
     }
 
-    /// New keystream and, with it, the next key. The remainder of the old is wiped unused.
-    fn refill(&mut self, need: usize) -> Result<(), Error> {
+    /// What is due at a refill: a rekey, or the next absorb of settling.
+    fn catch_up(&mut self) -> Result<(), Error> {
         let now = self.entropy.now_coarse();
         if self.is_rekey_due(now) {
-            self.rekey(&[])?;
-        } else if self.settling.is_due(now, self.entropy.settling_time()) {
-            self.absorb()?;
+            return self.rekey(&[]);
         }
-        self.discard();
-        // What is not served from a buffer is not made: no more than this request needs.
-        let buffers = !self.absorbs_each_request();
-        let length = if buffers { BUFFER } else { KEY_LEN + need };
-        if let Some(fresh) = self.buffer.get_mut(..length) {
-            cipher::keystream(&self.key, fresh);
-            if let Some((next_key, _)) = fresh.split_first_chunk_mut::<KEY_LEN>() {
-                self.key = *next_key;
-                next_key.zeroize();
-            }
+        if self.settling.is_due(now, self.entropy.settling_time()) {
+            return self.absorb();
         }
-        self.next = KEY_LEN;
-        self.end = length;
-        self.fast_end = if buffers && self.three_words { length } else { 0 };
-        self.bytes_since_rekey = self.bytes_since_rekey.saturating_add(length as u64);
         Ok(())
     }
 
@@ -266,16 +289,13 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             let terms = self.embedder.terms();
             let standing = terms.standing(&self.world.facts());
             self.remember(epoch, standing.level);
+            self.rounds = terms.rounds;
             terms.admit(standing.level)?;
             let began = self.entropy.now();
-            let occasion = Occasion {
-                epoch: &epoch,
-                first_of_machine: !self.seeded_here,
-                personalization: &terms.personalization,
-                additional,
-            };
+            let occasion =
+                Occasion { epoch: &epoch, personalization: &terms.personalization, additional };
             let (key, diversity) = entropy::gather(&self.entropy, &self.key, &occasion)?;
-            self.key = *Zeroizing::new(key);
+            self.key = *Wiped(key);
             if self.world.look() != epoch {
                 continue;
             }
@@ -296,7 +316,6 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             COUNTS.epoch_changes.fetch_add(1, Ordering::Relaxed);
         }
         if !self.has_epoch || !epoch.same_machine(&self.epoch) || level != self.level {
-            self.seeded_here = false;
             self.settling = if level.reckons_with_clones() {
                 Settling::begin(self.entropy.settling_began(&epoch, self.entropy.now()))
             } else {
@@ -313,7 +332,6 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
         self.three_words = three_words;
         self.diversity = diversity;
         self.settling.absorbed(began, self.entropy.settling_time());
-        self.seeded_here = true;
         self.rekeyed_at = began;
         self.bytes_since_rekey = 0;
         self.keyed = true;
@@ -322,28 +340,29 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
     /// Folds fresh bytes into the key and discards the buffer. Unkeyed until it has worked.
     fn absorb(&mut self) -> Result<(), Error> {
         self.unkey();
-        let began = self.entropy.now();
-        let cpu_bytes =
-            if self.level == Level::PerCall { entropy::PER_CALL_CPU } else { entropy::FULL };
-        entropy::absorb(&self.entropy, &mut self.key, cpu_bytes)?;
-        self.settling.absorbed(began, self.entropy.settling_time());
+        if self.settling.is_over() {
+            self.fold_in()?;
+        } else {
+            let began = self.entropy.now();
+            self.fold_in()?;
+            self.settling.absorbed(began, self.entropy.settling_time());
+        }
         self.keyed = true;
         COUNTS.absorbs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn fold_in(&mut self) -> Result<(), Error> {
+        let quickly = self.level == Level::PerCall;
+        let spare = Wiped(entropy::absorb(&self.entropy, &mut self.key, quickly)?);
+        self.buffer.stock(&spare);
         Ok(())
     }
 
     /// Makes key and buffer unusable. The key stays, as input to the next rekey alone.
     fn unkey(&mut self) {
         self.keyed = false;
-        self.discard();
-    }
-
-    /// Wipes what has not been handed out.
-    fn discard(&mut self) {
-        self.fast_end = 0;
-        self.next = 0;
-        self.end = 0;
-        self.buffer.zeroize();
+        self.buffer.discard();
     }
 
     /// Whether every request must draw fresh bytes: no witness to rely on, or nothing of the CPU in
@@ -372,6 +391,7 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             error: outcome.err(),
             level: self.level,
             policy: self.embedder.terms().policy,
+            rounds: self.rounds,
             diversity: self.diversity,
             settled: self.settling.is_over(),
             settling_for: self.settling.remaining(self.entropy.now(), self.entropy.settling_time()),
@@ -383,11 +403,8 @@ impl<W, E, T> Generator<W, E, T> {
     /// Wipes everything secret.
     pub(crate) fn wipe(&mut self) {
         self.keyed = false;
-        self.fast_end = 0;
-        self.next = 0;
-        self.end = 0;
+        self.buffer.wipe();
         self.key.zeroize();
-        self.buffer.zeroize();
     }
 }
 
@@ -403,6 +420,7 @@ pub(crate) struct Condition {
     pub(crate) error: Option<Error>,
     pub(crate) level: Level,
     pub(crate) policy: Policy,
+    pub(crate) rounds: Rounds,
     pub(crate) diversity: Diversity,
     pub(crate) settled: bool,
     /// Nanoseconds until an absorb ends the settling.
@@ -416,6 +434,7 @@ impl Condition {
             error: Some(error),
             level: Level::PerCall,
             policy,
+            rounds: Rounds::Twenty,
             diversity: Diversity::default(),
             settled: false,
             settling_for: 0,
@@ -503,22 +522,17 @@ fn fill_once(
     terms: &Terms,
     out: &mut [u8],
 ) -> Result<Diversity, Error> {
-    let occasion = Occasion {
-        epoch,
-        first_of_machine: false,
-        personalization: &terms.personalization,
-        additional: &[],
-    };
+    let occasion = Occasion { epoch, personalization: &terms.personalization, additional: &[] };
     let (key, diversity) = entropy::gather(entropy, &Key::default(), &occasion)?;
-    let mut key = Zeroizing::new(key);
+    let mut key = Wiped(key);
     for chunk in out.chunks_mut(CHUNK) {
-        let mut keys = Zeroizing::new([0; 2 * KEY_LEN]);
-        cipher::keystream(&key, &mut *keys);
+        let mut keys = Wiped::<{ 2 * KEY_LEN }>::ZERO;
+        cipher::keystream(Rounds::Twenty, &key, &mut *keys);
         let (next, once) = keys.split_at(KEY_LEN);
         key.copy_from_slice(next);
-        let mut chunk_key = Zeroizing::new(Key::default());
+        let mut chunk_key = Wiped::<KEY_LEN>::ZERO;
         chunk_key.copy_from_slice(once);
-        cipher::keystream(&chunk_key, chunk);
+        cipher::keystream(terms.rounds, &chunk_key, chunk);
     }
     Ok(diversity)
 }

@@ -65,7 +65,7 @@
 //! |---|---|---|
 //! | [`Synchronous`](Level::Synchronous) | `vmclock` with a VM generation counter | served from a buffer: nanoseconds |
 //! | [`Accepted`](Level::Accepted) | the embedder accepted a weaker witness by name ([`accept_marker`](Config::accept_marker), [`accept_late`](Config::accept_late)) | served from a buffer |
-//! | [`PerCall`](Level::PerCall) | everything else on a virtual machine, or an unknown platform | draws 32 bytes from the kernel and 16 from the CPU; nothing is buffered |
+//! | [`PerCall`](Level::PerCall) | everything else on a virtual machine, or an unknown platform | draws 32 bytes from the kernel (its vDSO, from Linux 6.11 on) and 16 from the CPU; nothing is buffered |
 //! | [`ProcessOnly`](Level::ProcessOnly) | positively identified bare metal, or [`AssumeNeverCloned`](Policy::AssumeNeverCloned) | served from a buffer; forks and restores are watched for |
 //!
 //! [`Policy::Require`] refuses what is below `Synchronous` (bare metal passes). An operator can ask
@@ -134,8 +134,16 @@
 //! `SecureRandom`. `capi` is the C ABI, for C libraries: see `include/snaprng.h` and
 //! `dist/install-c`.
 //!
+//! # The cipher
+//! ChaCha20, in one documented stream whichever implementation makes it: assembly for AVX-512 and
+//! AVX2, chosen at run time, and portable code everywhere else, against which the others are tested.
+//! None branches on or indexes by a secret. [`Config::rounds`] chooses [`Rounds::Twelve`] or
+//! [`Rounds::Eight`] for the output; keys are always made with twenty. `SNAPRNG_KERNEL=portable` (or
+//! `avx2`, `avx512`) in the environment forces an implementation, for tests and for tools that know
+//! no newer instructions; what the CPU does not have is an error.
+//!
 //! # Design
-//! ChaCha20 with fast key erasure, rekeyed by BLAKE2s over every source; the generator is a pure
+//! ChaCha with fast key erasure, rekeyed by BLAKE2s over every source; the generator is a pure
 //! state machine over two seams, the world and its entropy, so that tests copy it between any two
 //! steps. Each witness is mapped over a static page and costs one load per look.
 #![deny(unsafe_code)]
@@ -150,6 +158,8 @@ mod cipher;
 mod config;
 mod entropy;
 mod environment;
+#[cfg(target_os = "linux")]
+mod errno;
 mod error;
 mod generator;
 #[cfg(target_os = "linux")]
@@ -160,10 +170,12 @@ mod policy;
 mod protection;
 mod rng;
 mod unique;
+mod wipe;
 mod world;
 
 #[cfg(feature = "rustls")]
 pub use bridges::rustls::SecureRandom;
+pub use cipher::Rounds;
 pub use config::{Config, Source, VmClock};
 pub use entropy::Diversity;
 pub use error::Error;

@@ -101,6 +101,22 @@ pub fn fill_uninit(out: &mut [MaybeUninit<u8>]) -> Result<&mut [u8], Error> {
 /// ```
 #[inline]
 pub fn bytes<const N: usize>() -> [u8; N] {
+    buffered().unwrap_or_else(bytes_slowly)
+}
+
+/// `N` bytes, if they are in the buffer and the world has not moved: in registers, a few
+/// nanoseconds. Otherwise the caller asks [`fill`].
+#[inline(always)]
+pub(crate) fn buffered<const N: usize>() -> Option<[u8; N]> {
+    #[cfg(target_os = "linux")]
+    return slab::with_generator(|generator| generator.array_if_unmoved()).flatten();
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
+#[cold]
+#[inline(never)]
+fn bytes_slowly<const N: usize>() -> [u8; N] {
     let mut out = [0; N];
     match fill(&mut out) {
         Ok(()) => out,

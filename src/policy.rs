@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use crate::cipher::Rounds;
 use crate::error::Error;
 use crate::level::Level;
 
@@ -71,6 +72,7 @@ pub(crate) struct Terms {
     pub(crate) policy: Policy,
     pub(crate) accept_marker: bool,
     pub(crate) accept_late: bool,
+    pub(crate) rounds: Rounds,
     /// A hash of the personalization bytes; zero where there are none.
     pub(crate) personalization: [u8; 32],
 }

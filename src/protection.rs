@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
+use crate::cipher::{Kernel, Rounds};
 use crate::entropy::Diversity;
 use crate::error::Error;
 use crate::generator::{COUNTS, Condition};
@@ -23,6 +24,8 @@ pub struct Protection {
     level: Level,
     policy: Policy,
     error: Option<Error>,
+    rounds: Rounds,
+    kernel: &'static str,
     fork_safety: ForkSafety,
     restore_safety: RestoreSafety,
     witnesses: Vec<Witness>,
@@ -99,6 +102,8 @@ impl Protection {
             level: condition.level,
             policy: condition.policy,
             error: condition.error,
+            rounds: condition.rounds,
+            kernel: Kernel::in_use().name(),
             fork_safety: fork_safety(facts.pid_only),
             restore_safety: restore_safety(condition.level),
             witnesses: world::inspect().into_iter().map(witness).collect(),
@@ -124,6 +129,17 @@ impl Protection {
     /// Why a request would fail now.
     pub fn error(&self) -> Option<Error> {
         self.error
+    }
+
+    /// How many rounds of ChaCha make the output.
+    pub fn rounds(&self) -> Rounds {
+        self.rounds
+    }
+
+    /// Which implementation of ChaCha makes it: `portable`, `avx2` or `avx512`. All make the same
+    /// bytes.
+    pub fn kernel(&self) -> &'static str {
+        self.kernel
     }
 
     /// Whether the witness that gives the level is a stand-in, written by somebody who is not the
@@ -310,6 +326,7 @@ impl fmt::Display for Protection {
         }
         writeln!(f, "forks           {}", self.fork_safety)?;
         writeln!(f, "restores        {}", self.restore_safety)?;
+        writeln!(f, "cipher          ChaCha{}, {} kernel", self.rounds.count(), self.kernel)?;
         writeln!(f, "diversity       {}", self.diversity)?;
         match (self.settled, self.settling_for.as_secs()) {
             (true, _) => writeln!(f, "settled         yes")?,

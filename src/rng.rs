@@ -80,16 +80,12 @@ impl TryRng for TrySnapRng {
 
     #[inline]
     fn try_next_u32(&mut self) -> Result<u32, Error> {
-        let mut bytes = [0; 4];
-        self.fill(&mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
+        self.generator.convert(u32::from_le_bytes)
     }
 
     #[inline]
     fn try_next_u64(&mut self) -> Result<u64, Error> {
-        let mut bytes = [0; 8];
-        self.fill(&mut bytes)?;
-        Ok(u64::from_le_bytes(bytes))
+        self.generator.convert(u64::from_le_bytes)
     }
 
     #[inline]

@@ -144,13 +144,20 @@ fn traced(prepare: impl FnOnce(), work: impl FnOnce()) -> (Calls, Counted) {
 }
 
 /// Fails if there are others than those that `rekeys` and `absorbs` need: one draw of 32 bytes
-/// each, and for a rekey the process id and the thread id.
+/// each, and for a rekey the process id.
 fn assert_only_those_of(calls: &Calls, counted: &Counted) {
+    assert_no_more_than_those_of(calls, counted);
+    let draws = counted.rekeys + counted.absorbs;
+    assert_eq!(calls.get(&libc::SYS_getrandom), Some(&draws), "one draw each");
+}
+
+/// The same where the kernel may be asked by its code in user space, which calls it seldom.
+fn assert_no_more_than_those_of(calls: &Calls, counted: &Counted) {
     let Counted { rekeys, absorbs } = *counted;
     for (&call, &count) in calls {
         let expected = match call {
             libc::SYS_getrandom => rekeys + absorbs,
-            libc::SYS_getpid | libc::SYS_gettid => rekeys,
+            libc::SYS_getpid => rekeys,
             _ => 0,
         };
         assert!(
@@ -158,7 +165,6 @@ fn assert_only_those_of(calls: &Calls, counted: &Counted) {
             "call {call}: {count} times, {rekeys} rekeys, {absorbs} absorbs"
         );
     }
-    assert_eq!(calls.get(&libc::SYS_getrandom), Some(&(rekeys + absorbs)), "one draw each");
 }
 
 #[test]
@@ -198,7 +204,7 @@ fn without_a_witness_every_request_draws_from_the_kernel_once() {
             // The report at the end absorbs too, as any request would.
             let counted = Counted { absorbs: counted.absorbs - 1, ..counted };
             assert_eq!(counted.rekeys + counted.absorbs, 500);
-            assert_only_those_of(&calls, &counted);
+            assert_no_more_than_those_of(&calls, &counted);
         });
     });
 }
@@ -236,7 +242,7 @@ fn an_unsettled_generator_absorbs_at_its_stages_and_is_settled_by_an_absorb_alon
 /// Draws so much that a refill happens; the report, and how many absorbs that took.
 fn more_than_a_buffer(owned: &mut TrySnapRng) -> (Protection, u64) {
     let before = owned.protection().absorbs();
-    for _ in 0..150 {
+    for _ in 0..300 {
         owned.try_next_u64().expect("bytes");
     }
     let report = owned.protection();

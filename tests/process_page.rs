@@ -18,10 +18,16 @@ use common::worlds::{
 use common::{in_a_fresh_process, skip};
 use snaprng::{Cause, ForkSafety, Policy, RestoreSafety, Witness, WitnessState};
 
-/// The droppable mappings of this process: the process page, and none at all where the kernel has
-/// no such thing.
+fn page_bytes() -> usize {
+    // SAFETY: takes no pointers.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("a size")
+}
+
+/// The process page among the droppable mappings of this process (the states of the vDSO's
+/// `getrandom` are more than one page); none where the kernel has no such thing.
 fn droppable_pages() -> Vec<Mapping> {
-    mappings().into_iter().filter(|m| m.has(DROPPABLE)).collect()
+    let is_ours = |m: &Mapping| m.has(DROPPABLE) && m.length == page_bytes();
+    mappings().into_iter().filter(is_ours).collect()
 }
 
 /// Whether the kernel has `MAP_DROPPABLE`; says so if it has not.

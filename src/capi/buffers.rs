@@ -70,9 +70,7 @@ pub unsafe extern "C" fn snaprng_arc4random_buf(buf: *mut c_void, len: usize) {
 /// Threads, signals, forks: as snaprng_fill.
 #[unsafe(no_mangle)]
 pub extern "C" fn snaprng_u32() -> u32 {
-    let mut bytes = [0; 4];
-    or_abort(&mut bytes);
-    u32::from_le_bytes(bytes)
+    u32::from_le_bytes(crate::local::buffered().unwrap_or_else(or_abort))
 }
 
 /// A random 64-bit number. Ends the process with abort() if there is no entropy.
@@ -80,9 +78,7 @@ pub extern "C" fn snaprng_u32() -> u32 {
 /// Threads, signals, forks: as snaprng_fill.
 #[unsafe(no_mangle)]
 pub extern "C" fn snaprng_u64() -> u64 {
-    let mut bytes = [0; 8];
-    or_abort(&mut bytes);
-    u64::from_le_bytes(bytes)
+    u64::from_le_bytes(crate::local::buffered().unwrap_or_else(or_abort))
 }
 
 /// A random number below upper, each equally likely. Ends the process with abort() if there is no
@@ -107,8 +103,11 @@ pub extern "C" fn snaprng_uniform(upper: u32) -> u32 {
     }
 }
 
-fn or_abort(bytes: &mut [u8]) {
-    if crate::fill(bytes).is_err() {
+#[cold]
+fn or_abort<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if crate::fill(&mut bytes).is_err() {
         std::process::abort();
     }
+    bytes
 }

@@ -8,7 +8,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::{SNAPRNG_EINVAL, SNAPRNG_ESOURCES, answer, code, guarded, input, sized};
-use crate::{Config, Policy, Source, VmClock};
+use crate::{Config, Policy, Rounds, Source, VmClock};
 
 /// Take the best protection that can be had, and report it. The default.
 pub const SNAPRNG_POLICY_PREFER: u32 = 0;
@@ -57,13 +57,13 @@ pub struct snaprng_config {
     pub personalization_len: usize,
     /// An open descriptor of vmclock, if flags has SNAPRNG_VMCLOCK_FD; else zero.
     pub vmclock_fd: c_int,
-    /// Zero.
-    pub reserved: c_int,
+    /// Rounds of ChaCha that make the output: 20, 12 or 8; zero for 20.
+    pub rounds: u32,
 }
 
 // SAFETY: repr(C), begins with its size; null pointers and zeros are the defaults.
 unsafe impl sized::Sized for snaprng_config {
-    const FIRST_SIZE: usize = offset_of!(Self, reserved) + size_of::<c_int>();
+    const FIRST_SIZE: usize = offset_of!(Self, rounds) + size_of::<u32>();
 }
 
 const KNOWN_FLAGS: u32 = SNAPRNG_ACCEPT_MARKER
@@ -90,7 +90,9 @@ const KNOWN_FLAGS: u32 = SNAPRNG_ACCEPT_MARKER
 pub unsafe extern "C" fn snaprng_init(config: *const snaprng_config) -> c_int {
     guarded(|| {
         // SAFETY: the caller's contract.
-        match unsafe { translate(config) } {
+        let config = unsafe { read(config) };
+        // SAFETY: as above.
+        match config.and_then(|config| unsafe { translate(&config) }) {
             Ok(config) => answer(config.install()),
             Err(code) => code,
         }
@@ -103,30 +105,45 @@ pub unsafe extern "C" fn snaprng_init(config: *const snaprng_config) -> c_int {
 /// As `snaprng_init`.
 pub(super) unsafe fn translate_owned(config: *const snaprng_config) -> Result<Config, c_int> {
     // SAFETY: the caller's contract.
-    if !config.is_null() && unsafe { sized::read(config) }?.flags & SNAPRNG_VMCLOCK_FD != 0 {
+    let config = unsafe { read(config) }?;
+    if config.flags & SNAPRNG_VMCLOCK_FD != 0 {
         return Err(SNAPRNG_ESOURCES);
     }
     // SAFETY: the caller's contract.
-    unsafe { translate(config) }
+    unsafe { translate(&config) }
+}
+
+/// What the caller set; NULL is a struct of zeros, the defaults.
+///
+/// # Safety
+/// As `snaprng_init`.
+unsafe fn read(config: *const snaprng_config) -> Result<snaprng_config, c_int> {
+    if config.is_null() {
+        // SAFETY: numbers and pointers, which may be zero.
+        return Ok(unsafe { core::mem::zeroed() });
+    }
+    // SAFETY: the caller's contract: it can be read for the size that it carries.
+    unsafe { sized::read(config) }
 }
 
 /// The library's configuration from C's.
 ///
 /// # Safety
 /// As `snaprng_init`.
-unsafe fn translate(config: *const snaprng_config) -> Result<Config, c_int> {
-    if config.is_null() {
-        return Ok(Config::default());
-    }
-    // SAFETY: the caller's contract: it can be read for the size that it carries.
-    let config = unsafe { sized::read(config) }?;
-    if config.flags & !KNOWN_FLAGS != 0 || config.reserved != 0 {
+unsafe fn translate(config: &snaprng_config) -> Result<Config, c_int> {
+    if config.flags & !KNOWN_FLAGS != 0 {
         return Err(SNAPRNG_EINVAL);
     }
     let policy = match config.policy {
         SNAPRNG_POLICY_PREFER => Policy::Prefer,
         SNAPRNG_POLICY_REQUIRE => Policy::Require,
         SNAPRNG_POLICY_ASSUME_NEVER_CLONED => Policy::AssumeNeverCloned,
+        _ => return Err(SNAPRNG_EINVAL),
+    };
+    let rounds = match config.rounds {
+        0 | 20 => Rounds::Twenty,
+        12 => Rounds::Twelve,
+        8 => Rounds::Eight,
         _ => return Err(SNAPRNG_EINVAL),
     };
     let has = |flag| config.flags & flag != 0;
@@ -139,11 +156,12 @@ unsafe fn translate(config: *const snaprng_config) -> Result<Config, c_int> {
     Ok(Config {
         policy,
         // SAFETY: as above; the descriptor is the caller's to give away.
-        vmclock: unsafe { vmclock(&config) }?,
+        vmclock: unsafe { vmclock(config) }?,
         sysgenid,
         agent_page,
         accept_marker: has(SNAPRNG_ACCEPT_MARKER),
         accept_late: has(SNAPRNG_ACCEPT_LATE),
+        rounds,
         personalization: personalization.to_vec(),
     })
 }

@@ -47,7 +47,8 @@ pub const SNAPRNG_EINSTALLING: c_int = -5;
 pub const SNAPRNG_EINSTALLED: c_int = -6;
 /// An owned generator asked for sources that are not those of the process.
 pub const SNAPRNG_ESOURCES: c_int = -7;
-/// SNAPRNG_POLICY in the environment has an unknown value.
+/// SNAPRNG_POLICY in the environment has an unknown value, or SNAPRNG_KERNEL names no kernel of this
+/// CPU.
 pub const SNAPRNG_EENVIRONMENT: c_int = -8;
 /// A signal handler asked to reseed the generator that it interrupted.
 pub const SNAPRNG_EREENTERED: c_int = -9;
@@ -158,7 +159,7 @@ pub extern "C" fn snaprng_strerror(error: c_int) -> *const c_char {
             c"a configuration is already in force: call snaprng_init once, before the first use"
         }
         SNAPRNG_ESOURCES => c"witnesses belong to the process: give their sources to snaprng_init",
-        SNAPRNG_EENVIRONMENT => c"SNAPRNG_POLICY in the environment must be prefer or require",
+        SNAPRNG_EENVIRONMENT => c"SNAPRNG_POLICY in the environment must be prefer or require, SNAPRNG_KERNEL a kernel of this CPU",
         SNAPRNG_EREENTERED => c"reseed outside of signal handlers",
         SNAPRNG_EINVAL => {
             c"unacceptable argument: null pointer, wrong size, unknown flag, or too long"

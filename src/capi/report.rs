@@ -4,6 +4,7 @@ use core::ffi::{CStr, c_char, c_int};
 use core::mem::offset_of;
 
 use super::{SNAPRNG_EINVAL, SNAPRNG_OK, code, guarded, sized};
+use crate::world::{self, Inspected};
 use crate::{ForkSafety, Level, Protection, RestoreSafety, WitnessState};
 
 /// Every request draws fresh entropy.
@@ -131,15 +132,13 @@ pub extern "C" fn snaprng_witness_name(index: u32) -> *const c_char {
 /// Threads: any. Signals: not in handlers (allocates). Forks: safe.
 #[unsafe(no_mangle)]
 pub extern "C" fn snaprng_witness_state(index: u32) -> c_int {
-    guarded(|| {
-        let report = crate::protection();
-        report.witnesses().get(index as usize).map_or(SNAPRNG_EINVAL, |w| match w.state() {
-            WitnessState::Absent => SNAPRNG_WITNESS_ABSENT,
-            WitnessState::Active => SNAPRNG_WITNESS_ACTIVE,
-            WitnessState::StandIn => SNAPRNG_WITNESS_STAND_IN,
-            WitnessState::Unusable => SNAPRNG_WITNESS_UNUSABLE,
-            WitnessState::Off => SNAPRNG_WITNESS_OFF,
-        })
+    guarded(|| match witness(index).map(|witness| witness.state) {
+        None => SNAPRNG_EINVAL,
+        Some(WitnessState::Absent) => SNAPRNG_WITNESS_ABSENT,
+        Some(WitnessState::Active) => SNAPRNG_WITNESS_ACTIVE,
+        Some(WitnessState::StandIn) => SNAPRNG_WITNESS_STAND_IN,
+        Some(WitnessState::Unusable) => SNAPRNG_WITNESS_UNUSABLE,
+        Some(WitnessState::Off) => SNAPRNG_WITNESS_OFF,
     })
 }
 
@@ -155,12 +154,18 @@ pub extern "C" fn snaprng_witness_state(index: u32) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_witness_cause(index: u32, buf: *mut c_char, len: usize) -> c_int {
     guarded(|| {
-        let report = crate::protection();
-        let Some(witness) = report.witnesses().get(index as usize) else { return SNAPRNG_EINVAL };
-        let text = witness.cause().map_or_else(String::new, |cause| cause.to_string());
+        let Some(witness) = witness(index) else { return SNAPRNG_EINVAL };
+        let text = witness.cause.map_or_else(String::new, |cause| cause.to_string());
         // SAFETY: the caller's contract.
         unsafe { print(&text, buf, len) }
     })
+}
+
+/// A witness as it is now, in the order of the report but without one: asking rekeys no generator.
+fn witness(index: u32) -> Option<Inspected> {
+    // Where nothing could be installed, that is what the witnesses' states say.
+    let _ = crate::config::ensure_installed();
+    world::inspect().into_iter().nth(index as usize)
 }
 
 /// The report for an operator, over several lines, that ends with what to do next.

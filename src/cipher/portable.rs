@@ -8,18 +8,29 @@
 
 use core::hint::black_box;
 
-use rand_chacha::ChaCha20Core;
+use rand_chacha::{ChaCha8Core, ChaCha12Core, ChaCha20Core};
 use rand_core::SeedableRng;
 use rand_core::block::Generator;
 use zeroize::Zeroize;
 
-use super::Key;
+use super::{Key, Rounds};
 
 /// `rand_chacha` makes four blocks of 64 bytes at once.
 const STRIDE: usize = 256;
 
-pub(super) fn keystream(key: &Key, out: &mut [u8]) {
-    let mut core = ChaCha20Core::from_seed(*key);
+pub(super) fn keystream(rounds: Rounds, key: &Key, out: &mut [u8]) {
+    match rounds {
+        Rounds::Twenty => from_core::<ChaCha20Core>(key, out),
+        Rounds::Twelve => from_core::<ChaCha12Core>(key, out),
+        Rounds::Eight => from_core::<ChaCha8Core>(key, out),
+    }
+}
+
+fn from_core<C>(key: &Key, out: &mut [u8])
+where
+    C: SeedableRng<Seed = Key> + Generator<Output = [u32; STRIDE / 4]>,
+{
+    let mut core = C::from_seed(*key);
     let mut words = [0u32; STRIDE / 4];
     let mut strides = out.chunks_exact_mut(STRIDE);
     for stride in &mut strides {
@@ -39,6 +50,6 @@ pub(super) fn keystream(key: &Key, out: &mut [u8]) {
     words.zeroize();
     // The core keeps the key and has no way to be wiped: overwrite it with that of the zero key,
     // and keep the compiler from dropping the write as dead.
-    core = ChaCha20Core::from_seed([0; 32]);
+    core = C::from_seed([0; 32]);
     black_box(&mut core);
 }

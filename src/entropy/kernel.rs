@@ -17,11 +17,11 @@ use crate::error::Error;
 use crate::world::Epoch;
 
 #[cfg(not(target_os = "linux"))]
-pub(super) use elsewhere::{fill, now, now_coarse, reseed, settling_time, thread_id, wall_clock};
+pub(super) use elsewhere::{fill, now, now_coarse, reseed, settling_time, wall_clock};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::prepare;
 #[cfg(target_os = "linux")]
-pub(super) use linux::{fill, now, now_coarse, reseed, settling_time, thread_id, wall_clock};
+pub(super) use linux::{fill, now, now_coarse, reseed, settling_time, wall_clock};
 
 /// How many gathers this lineage of processes has made.
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -51,6 +51,7 @@ mod linux {
     use rustix::rand::GetRandomFlags;
 
     use super::{Epoch, Error, FULL, Stamp};
+    use crate::errno;
 
     const NANOSECONDS: u64 = 1_000_000_000;
 
@@ -133,6 +134,7 @@ mod linux {
         {
             RESEED_ON.store(fd.into_raw_fd(), Ordering::Release);
         }
+        super::super::vdso::prepare();
         // Found once and remembered: the kernel's release, and the vDSO's clocks.
         settling_time();
         now();
@@ -159,7 +161,7 @@ mod linux {
             RESEEDED_IN.set(epoch, 1);
             return true;
         }
-        if std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM) {
+        if errno::last() == libc::EPERM {
             RESEED_REFUSED.store(true, Ordering::Relaxed);
         }
         false
@@ -186,10 +188,6 @@ mod linux {
         // SAFETY: writes one timespec, ours.
         unsafe { libc::clock_gettime(clock, &mut time) };
         (time.tv_sec as u64).wrapping_mul(NANOSECONDS).wrapping_add(time.tv_nsec as u64)
-    }
-
-    pub(in super::super) fn thread_id() -> u64 {
-        rustix::thread::gettid().as_raw_nonzero().get() as u64
     }
 
     /// Since Linux 5.18 the kernel reseeds every 60 s (CRNG_RESEED_INTERVAL), before every 300 s.
@@ -272,10 +270,6 @@ mod elsewhere {
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or(Duration::ZERO)
             .as_nanos() as u64
-    }
-
-    pub(in super::super) fn thread_id() -> u64 {
-        std::process::id().into()
     }
 
     pub(in super::super) fn settling_time() -> u64 {

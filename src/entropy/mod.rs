@@ -15,15 +15,18 @@ mod cpu;
 mod injected;
 mod kernel;
 mod stamp;
+#[cfg(target_os = "linux")]
+mod vdso;
 
 use core::fmt;
 
 use blake2::Blake2sMac;
 use blake2::digest::{FixedOutput, KeyInit, Update, consts::U32};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
-use crate::cipher::{self, Key};
+use crate::cipher::{self, Key, SPARE, TWEAK};
 use crate::error::Error;
+use crate::wipe::Wiped;
 use crate::world::Epoch;
 
 pub(crate) use injected::{digest, publish as publish_injected};
@@ -33,12 +36,9 @@ pub(crate) use kernel::prepare;
 /// CPU bytes that make a rekey diverse, and bytes the kernel must give.
 pub(crate) const FULL: usize = 32;
 
-/// CPU bytes of an absorb at level `PerCall`.
-pub(crate) const PER_CALL_CPU: usize = 16;
-
-/// Bytes of things that differ without being random: time stamp counter, wall clock, thread,
-/// address, and a count of gathers.
-pub(crate) const DIVERSIFIERS: usize = 40;
+/// Bytes of things that differ without being random: time stamp counter, wall clock, an address on
+/// the thread's stack, and a count of gathers (which differs from thread to thread already).
+pub(crate) const DIVERSIFIERS: usize = 32;
 
 /// The seam between the generator and its sources.
 pub(crate) trait Entropy {
@@ -46,11 +46,16 @@ pub(crate) trait Entropy {
     /// its health rules.
     fn cpu(&self, out: &mut [u8]) -> bool;
 
-    /// Like [`cpu`](Self::cpu), from the CPU's conditioned noise source (slow).
-    fn cpu_seed(&self, out: &mut [u8; FULL]) -> bool;
+    /// Like [`cpu`](Self::cpu), from the CPU's conditioned noise source, which is slow: only for the
+    /// first rekey of the process in this VM epoch, or where it is `needed`. Otherwise false.
+    fn cpu_seed(&self, epoch: &Epoch, needed: bool, out: &mut [u8; FULL]) -> bool;
 
     /// Fills `out` from the kernel.
     fn kernel(&self, out: &mut [u8; FULL]) -> Result<(), Error>;
+
+    /// The same by the kernel's code in user space, where there is that: quicker, from a state that
+    /// is as old as the kernel's last reseed. For whoever has CPU bytes besides.
+    fn kernel_quickly(&self, out: &mut [u8; FULL]) -> Result<(), Error>;
 
     /// Makes the kernel reseed, once per VM epoch. False where that is not allowed.
     fn reseed_kernel(&self, epoch: &Epoch) -> bool;
@@ -153,8 +158,6 @@ impl fmt::Debug for Diversity {
 pub(crate) struct Occasion<'a> {
     /// The epoch that was remembered before gathering.
     pub(crate) epoch: &'a Epoch,
-    /// The first rekey of this generator in a VM epoch draws from the CPU's noise source too.
-    pub(crate) first_of_machine: bool,
     /// A hash of the embedder's personalization.
     pub(crate) personalization: &'a Key,
     /// Additional input of the caller.
@@ -168,47 +171,54 @@ pub(crate) fn gather(
     occasion: &Occasion<'_>,
 ) -> Result<(Key, Diversity), Error> {
     let mut mixer = Mixer::new(old_key);
-    let mut bytes = Zeroizing::new([0; FULL]);
+    let mut bytes = Wiped::<FULL>::ZERO;
     let mut diversity = Diversity::default();
 
     if entropy.cpu(&mut *bytes) {
         diversity.cpu_bits = 256;
-        mixer.add(Source::Cpu, &*bytes);
+        mixer.add(Source::Cpu, &bytes);
     }
-    if occasion.first_of_machine && entropy.cpu_seed(&mut bytes) {
+    if entropy.cpu_seed(occasion.epoch, !diversity.has_cpu(), &mut bytes) {
         diversity.cpu_bits = 256;
-        mixer.add(Source::CpuSeed, &*bytes);
+        mixer.add(Source::CpuSeed, &bytes);
     }
+    bytes.fill(0);
     if entropy.injected(occasion.epoch, &mut bytes) {
         diversity.injected_bits = 256;
     }
-    mixer.add(Source::Injected, &*bytes);
-    mixer.add(Source::Personalization, occasion.personalization);
-    mixer.add(Source::Additional, occasion.additional);
-    let mut differing = Zeroizing::new([0; DIVERSIFIERS]);
+    mixer.add_unless_zero(Source::Injected, &bytes);
+    mixer.add_unless_zero(Source::Personalization, occasion.personalization);
+    mixer.add_unless_zero(Source::Additional, &injected::digest(occasion.additional));
+    let mut differing = Wiped::<DIVERSIFIERS>::ZERO;
     entropy.diversifiers(&mut differing);
-    mixer.add(Source::Diversifiers, &*differing);
+    mixer.add(Source::Diversifiers, &differing);
     if !diversity.has_cpu() {
         diversity.kernel_reseeded = entropy.reseed_kernel(occasion.epoch);
     }
     entropy.kernel(&mut bytes)?;
-    mixer.add(Source::Kernel, &*bytes);
+    mixer.add(Source::Kernel, &bytes);
     Ok((mixer.finish(), diversity))
 }
 
-/// Folds fresh bytes into `key`: `cpu_bytes` of the CPU where it has any, then 32 of the kernel.
-/// On an error the key is unchanged.
-pub(crate) fn absorb(entropy: &impl Entropy, key: &mut Key, cpu_bytes: usize) -> Result<(), Error> {
-    let mut cpu = Zeroizing::new([0; FULL]);
-    if let Some(part) = cpu.get_mut(..cpu_bytes) {
-        entropy.cpu(part);
+/// Folds fresh bytes into `key`: 16 of the CPU where it has any, then 32 of the kernel (`quickly`,
+/// if the CPU gave some and the caller serves this request alone). Returns bytes that may be handed
+/// out. On an error the key is unchanged.
+pub(crate) fn absorb(
+    entropy: &impl Entropy,
+    key: &mut Key,
+    quickly: bool,
+) -> Result<[u8; SPARE], Error> {
+    let mut cpu = Wiped::<TWEAK>::ZERO;
+    let has_cpu = entropy.cpu(&mut *cpu);
+    let mut kernel = Wiped::<FULL>::ZERO;
+    if quickly && has_cpu {
+        entropy.kernel_quickly(&mut kernel)?;
+    } else {
+        entropy.kernel(&mut kernel)?;
     }
-    let mut kernel = Zeroizing::new([0; FULL]);
-    entropy.kernel(&mut kernel)?;
-    let mut between = cipher::step(key, &*cpu);
-    *key = cipher::step(&between, &*kernel);
-    between.zeroize();
-    Ok(())
+    let (next, spare) = cipher::step(key, &kernel, &cpu);
+    *key = *Wiped(next);
+    Ok(spare)
 }
 
 /// The names under which sources are hashed. Part of the documented stream: never renumber.
@@ -223,7 +233,10 @@ enum Source {
     Kernel = 7,
 }
 
-/// `key' = BLAKE2s-256(old key; domain ‖ for each source: name ‖ length ‖ bytes)`.
+/// `key' = BLAKE2s-256(old key; domain ‖ for each source there is: name ‖ length ‖ bytes)`.
+///
+/// Name and length are a byte each, and what an embedder does not use is left out: the usual gather
+/// is two blocks of the hash.
 struct Mixer(Blake2sMac<U32>);
 
 impl Mixer {
@@ -236,10 +249,17 @@ impl Mixer {
         Self(mac)
     }
 
-    fn add(&mut self, source: Source, bytes: &[u8]) {
-        self.0.update(&[source as u8]);
-        self.0.update(&(bytes.len() as u64).to_le_bytes());
+    fn add<const N: usize>(&mut self, source: Source, bytes: &[u8; N]) {
+        const { assert!(N < 256) };
+        self.0.update(&[source as u8, N as u8]);
         self.0.update(bytes);
+    }
+
+    /// All zeros stand for a source that is not used.
+    fn add_unless_zero(&mut self, source: Source, bytes: &Key) {
+        if bytes.iter().fold(0, |any, byte| any | byte) != 0 {
+            self.add(source, bytes);
+        }
     }
 
     fn finish(self) -> Key {
@@ -318,11 +338,26 @@ impl Entropy for SystemEntropy {
         cpu::fill(out)
     }
 
-    fn cpu_seed(&self, out: &mut [u8; FULL]) -> bool {
-        cpu::fill_seed(out)
+    fn cpu_seed(&self, epoch: &Epoch, needed: bool, out: &mut [u8; FULL]) -> bool {
+        static SEEDED_IN: stamp::Stamp = stamp::Stamp::new();
+        if !needed && SEEDED_IN.get(epoch).is_some() {
+            return false;
+        }
+        let filled = cpu::fill_seed(out);
+        // After the draw: two threads may both make it.
+        SEEDED_IN.set(epoch, 1);
+        filled
     }
 
     fn kernel(&self, out: &mut [u8; FULL]) -> Result<(), Error> {
+        kernel::fill(out)
+    }
+
+    fn kernel_quickly(&self, out: &mut [u8; FULL]) -> Result<(), Error> {
+        #[cfg(target_os = "linux")]
+        if vdso::fill(out) {
+            return Ok(());
+        }
         kernel::fill(out)
     }
 
@@ -339,7 +374,6 @@ impl Entropy for SystemEntropy {
         let values = [
             cpu::time_stamp(),
             kernel::wall_clock(),
-            kernel::thread_id(),
             // Not the address of anything secret, and hashed: it differs between threads.
             (&raw const stack).addr() as u64,
             kernel::count(),

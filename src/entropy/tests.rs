@@ -14,6 +14,7 @@ struct Fixed {
     kernel: Option<u8>,
     injected: Option<u8>,
     reseeds: bool,
+    seeded: bool,
     calls: RefCell<Vec<&'static str>>,
 }
 
@@ -24,7 +25,10 @@ impl Entropy for Fixed {
         self.cpu.is_some()
     }
 
-    fn cpu_seed(&self, out: &mut [u8; FULL]) -> bool {
+    fn cpu_seed(&self, _: &Epoch, needed: bool, out: &mut [u8; FULL]) -> bool {
+        if self.seeded && !needed {
+            return false;
+        }
         self.calls.borrow_mut().push("cpu seed");
         out.fill(self.seed.unwrap_or(0));
         self.seed.is_some()
@@ -32,6 +36,12 @@ impl Entropy for Fixed {
 
     fn kernel(&self, out: &mut [u8; FULL]) -> Result<(), Error> {
         self.calls.borrow_mut().push("kernel");
+        out.fill(self.kernel.ok_or(Error::EntropyUnavailable(38))?);
+        Ok(())
+    }
+
+    fn kernel_quickly(&self, out: &mut [u8; FULL]) -> Result<(), Error> {
+        self.calls.borrow_mut().push("quickly");
         out.fill(self.kernel.ok_or(Error::EntropyUnavailable(38))?);
         Ok(())
     }
@@ -67,14 +77,14 @@ impl Entropy for Fixed {
     }
 }
 
-fn occasion(first_of_machine: bool) -> Occasion<'static> {
+fn occasion() -> Occasion<'static> {
     const EPOCH: Epoch =
         Epoch { counter: 0, marker: 0, process: 1, sysgenid: 0, agent: 0, copy: 0, machine: 0 };
-    Occasion { epoch: &EPOCH, first_of_machine, personalization: &[0; 32], additional: &[] }
+    Occasion { epoch: &EPOCH, personalization: &[0; 32], additional: &[] }
 }
 
 fn key_of(entropy: &Fixed) -> Key {
-    gather(entropy, &[0; 32], &occasion(true)).unwrap().0
+    gather(entropy, &[0; 32], &occasion()).unwrap().0
 }
 
 fn full() -> Fixed {
@@ -87,7 +97,7 @@ fn the_cpu_comes_before_the_kernel() {
     key_of(&entropy);
     assert_eq!(*entropy.calls.borrow(), ["cpu", "cpu seed", "kernel"]);
     let entropy = full();
-    absorb(&entropy, &mut [0; 32], 32).unwrap();
+    absorb(&entropy, &mut [0; 32], false).unwrap();
     assert_eq!(*entropy.calls.borrow(), ["cpu", "kernel"]);
 }
 
@@ -100,12 +110,10 @@ fn every_source_and_the_old_key_change_the_new_one() {
         key_of(&Fixed { seed: Some(9), ..full() }),
         key_of(&Fixed { kernel: Some(9), ..full() }),
         key_of(&Fixed { injected: Some(9), ..full() }),
-        gather(&full(), &[1; 32], &occasion(true)).unwrap().0,
-        gather(&full(), &[0; 32], &occasion(false)).unwrap().0,
-        gather(&full(), &[0; 32], &Occasion { additional: b"a", ..occasion(true) }).unwrap().0,
-        gather(&full(), &[0; 32], &Occasion { personalization: &[1; 32], ..occasion(true) })
-            .unwrap()
-            .0,
+        gather(&full(), &[1; 32], &occasion()).unwrap().0,
+        key_of(&Fixed { seeded: true, ..full() }),
+        gather(&full(), &[0; 32], &Occasion { additional: b"a", ..occasion() }).unwrap().0,
+        gather(&full(), &[0; 32], &Occasion { personalization: &[1; 32], ..occasion() }).unwrap().0,
     ];
     let count = keys.len();
     keys.sort_unstable();
@@ -115,12 +123,12 @@ fn every_source_and_the_old_key_change_the_new_one() {
 
 #[test]
 fn bytes_cannot_move_from_one_source_to_another() {
-    let ab = Occasion { additional: b"ab", ..occasion(true) };
+    let ab = Occasion { additional: b"ab", ..occasion() };
     let mut mixer = Mixer::new(&[0; 32]);
     mixer.add(Source::Cpu, b"a");
     mixer.add(Source::Kernel, b"b");
     let mut other = Mixer::new(&[0; 32]);
-    other.add(Source::Cpu, &[b'a', Source::Kernel as u8, b'b']);
+    other.add(Source::Cpu, &[b'a', Source::Kernel as u8, 1, b'b']);
     assert_ne!(mixer.finish(), other.finish());
     assert_ne!(gather(&full(), &[0; 32], &ab).unwrap().0, key_of(&full()));
 }
@@ -128,28 +136,25 @@ fn bytes_cannot_move_from_one_source_to_another() {
 #[test]
 fn without_the_kernel_there_is_no_key_whatever_else_there_is() {
     let entropy = Fixed { kernel: None, injected: Some(1), reseeds: true, ..full() };
-    assert_eq!(
-        gather(&entropy, &[0; 32], &occasion(true)).unwrap_err(),
-        Error::EntropyUnavailable(38)
-    );
+    assert_eq!(gather(&entropy, &[0; 32], &occasion()).unwrap_err(), Error::EntropyUnavailable(38));
     let mut key = [7; 32];
-    assert_eq!(absorb(&entropy, &mut key, 32), Err(Error::EntropyUnavailable(38)));
+    assert_eq!(absorb(&entropy, &mut key, false), Err(Error::EntropyUnavailable(38)));
     assert_eq!(key, [7; 32]);
 }
 
 #[test]
 fn the_kernel_is_made_to_reseed_only_where_the_cpu_has_no_randomness() {
     let entropy = Fixed { reseeds: true, ..full() };
-    assert!(!gather(&entropy, &[0; 32], &occasion(true)).unwrap().1.kernel_reseeded());
+    assert!(!gather(&entropy, &[0; 32], &occasion()).unwrap().1.kernel_reseeded());
     assert!(!entropy.calls.borrow().contains(&"reseed"));
     let entropy = Fixed { cpu: None, seed: None, reseeds: true, ..full() };
-    assert!(gather(&entropy, &[0; 32], &occasion(true)).unwrap().1.kernel_reseeded());
+    assert!(gather(&entropy, &[0; 32], &occasion()).unwrap().1.kernel_reseeded());
     assert_eq!(entropy.calls.borrow()[2..], ["reseed", "kernel"], "before the kernel is asked");
 }
 
 #[test]
 fn diversity_says_what_was_credited() {
-    let of = |entropy: &Fixed| gather(entropy, &[0; 32], &occasion(true)).unwrap().1.to_string();
+    let of = |entropy: &Fixed| gather(entropy, &[0; 32], &occasion()).unwrap().1.to_string();
     assert_eq!(of(&full()), "CPU 256 bits");
     assert_eq!(of(&Fixed { kernel: Some(1), ..Fixed::default() }), "none");
     assert_eq!(
@@ -160,22 +165,39 @@ fn diversity_says_what_was_credited() {
 
 #[test]
 fn an_absorb_depends_on_the_key_on_the_cpu_and_on_the_kernel() {
-    let absorbed = |key: u8, cpu, kernel, bytes| {
+    let absorbed = |key: u8, cpu, kernel| {
         let mut key = [key; 32];
-        absorb(&Fixed { cpu, kernel, ..Fixed::default() }, &mut key, bytes).unwrap();
-        key
+        let spare = absorb(&Fixed { cpu, kernel, ..Fixed::default() }, &mut key, false).unwrap();
+        (key, spare)
     };
-    let mut keys = vec![
-        absorbed(0, Some(1), Some(1), 32),
-        absorbed(8, Some(1), Some(1), 32),
-        absorbed(0, Some(2), Some(1), 32),
-        absorbed(0, Some(1), Some(2), 32),
-        absorbed(0, Some(1), Some(1), 16),
-        absorbed(0, None, Some(1), 32),
+    let mut made = vec![
+        absorbed(0, Some(1), Some(1)),
+        absorbed(8, Some(1), Some(1)),
+        absorbed(0, Some(2), Some(1)),
+        absorbed(0, Some(1), Some(2)),
+        absorbed(0, None, Some(1)),
     ];
-    keys.sort_unstable();
-    keys.dedup();
-    assert_eq!(keys.len(), 6);
+    assert!(made.iter().all(|(key, spare)| key != spare));
+    made.sort_unstable();
+    made.dedup_by(|a, b| a.0 == b.0 || a.1 == b.1);
+    assert_eq!(made.len(), 5);
+}
+
+#[test]
+fn the_kernels_code_in_user_space_is_used_beside_cpu_bytes_alone() {
+    let entropy = full();
+    absorb(&entropy, &mut [0; 32], true).unwrap();
+    assert_eq!(*entropy.calls.borrow(), ["cpu", "quickly"]);
+    let entropy = Fixed { cpu: None, ..full() };
+    absorb(&entropy, &mut [0; 32], true).unwrap();
+    assert_eq!(*entropy.calls.borrow(), ["cpu", "kernel"]);
+}
+
+#[test]
+fn the_noise_source_is_drawn_from_again_where_the_generator_of_the_cpu_fails() {
+    let entropy = Fixed { cpu: None, seeded: true, ..full() };
+    assert_eq!(gather(&entropy, &[0; 32], &occasion()).unwrap().1.cpu_bits(), 256);
+    assert_eq!(*entropy.calls.borrow(), ["cpu", "cpu seed", "kernel"]);
 }
 
 #[test]

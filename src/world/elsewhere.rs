@@ -1,7 +1,7 @@
 //! The world outside of Linux: no witness is known here, so nothing is ever served from a buffer
 //! and every request draws fresh entropy (level `PerCall`), which needs no witness.
 
-use super::{Cause, Epoch, WitnessState, World};
+use super::{Cause, Epoch, WitnessState, Words, World};
 use crate::policy::Facts;
 
 /// A world in which nothing can be seen.
@@ -13,7 +13,7 @@ impl World for SystemWorld {
         Epoch::default()
     }
 
-    fn unmoved(&self, _: &Epoch) -> bool {
+    fn unmoved(&self, _: &Words) -> bool {
         true
     }
 

@@ -11,7 +11,9 @@ use std::os::fd::OwnedFd;
 use once_cell::race::OnceBox;
 
 use super::claim::{Attempt, Claim};
-use super::{Cause, Epoch, WitnessState, World, agent_page, platform, process, sysgenid, vmclock};
+use super::{
+    Cause, Epoch, WitnessState, Words, World, agent_page, platform, process, sysgenid, vmclock,
+};
 use crate::policy::Facts;
 
 /// The real world. Without state of its own: witnesses belong to the process.
@@ -24,7 +26,7 @@ impl World for SystemWorld {
         // The process word first: its Acquire orders what another thread wrote before moving it.
         let process = process::word();
         Epoch {
-            process: !process,
+            process,
             counter: vmclock::counter(),
             marker: vmclock::marker(),
             sysgenid: sysgenid::generation(),
@@ -35,11 +37,8 @@ impl World for SystemWorld {
     }
 
     #[inline(always)]
-    fn unmoved(&self, epoch: &Epoch) -> bool {
-        // Not short-circuited: three independent loads and one branch.
-        process::is_still(!epoch.process)
-            & (vmclock::counter() == epoch.counter)
-            & (vmclock::marker() == epoch.marker)
+    fn unmoved(&self, words: &Words) -> bool {
+        process::is_still(words.process) && vmclock::are_still(words.counter, words.marker)
     }
 
     fn confirm_process(&self) {

@@ -44,6 +44,33 @@ impl Page {
         &self.words[INDEX]
     }
 
+    /// Whether the 64-bit word at byte offset `8 * INDEX` is `value`. An Acquire load.
+    ///
+    /// On x86-64 one comparison with memory, which the compiler does not make of an atomic load and
+    /// a comparison: around each output it counts.
+    #[inline(always)]
+    pub(super) fn holds<const INDEX: usize>(&self, value: u64) -> bool {
+        let word = self.word::<INDEX>();
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        // SAFETY: reads eight valid, aligned bytes, which is atomic, and ordered like an Acquire
+        // load (Intel SDM 3A, 9.1.1 and 9.2.2); writes nothing but flags. Not `readonly`, so that
+        // the compiler moves no memory access across it.
+        unsafe {
+            core::arch::asm!(
+                "cmp qword ptr [{word}], {value}",
+                "jne {other}",
+                word = in(reg) word.as_ptr(),
+                value = in(reg) value,
+                other = label { return false },
+                options(nostack),
+            );
+        }
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        return true;
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        return word.load(core::sync::atomic::Ordering::Acquire) == value;
+    }
+
     /// The first 32-bit word.
     #[inline]
     pub(super) fn first_half_word(&self) -> &AtomicU32 {

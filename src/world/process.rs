@@ -76,7 +76,7 @@ pub(super) fn word() -> u64 {
 /// Whether the word is still `word`. One load.
 #[inline(always)]
 pub(super) fn is_still(word: u64) -> bool {
-    WORD.word::<0>().load(Ordering::Acquire) == word
+    WORD.holds::<0>(word)
 }
 
 pub(super) fn copy() -> u64 {

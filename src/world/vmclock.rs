@@ -103,6 +103,13 @@ pub(super) fn marker() -> u64 {
     PAGE.word::<{ abi::MARKER_OFFSET / 8 }>().load(Ordering::Relaxed)
 }
 
+/// Whether the two words are these.
+#[inline(always)]
+pub(super) fn are_still(counter: u64, marker: u64) -> bool {
+    PAGE.holds::<{ abi::COUNTER_OFFSET / 8 }>(counter)
+        && PAGE.holds::<{ abi::MARKER_OFFSET / 8 }>(marker)
+}
+
 /// Validates the mapped header again.
 pub(super) fn validate() -> Result<bool, Cause> {
     let identity = u64::from_le(PAGE.word::<0>().load(Ordering::Relaxed));

@@ -27,21 +27,23 @@ def quarter_round(x, a, b, c, d):
         x[third] = ((turned << bits) | (turned >> (32 - bits))) & MASK
 
 
+def block(key, counter_and_nonce):
+    """RFC 8439, section 2.3; whose counter is how long does not matter for one block."""
+    state = list(struct.unpack("<4I", b"expand 32-byte k"))
+    state += struct.unpack("<8I", key) + struct.unpack("<4I", counter_and_nonce)
+    x = state[:]
+    for _ in range(10):
+        for column in range(4):
+            quarter_round(x, *(column + 4 * row for row in range(4)))
+        for column in range(4):
+            quarter_round(x, *((column + row) % 4 + 4 * row for row in range(4)))
+    return struct.pack("<16I", *((a + b) & MASK for a, b in zip(x, state)))
+
+
 def keystream(key, length):
     """ChaCha20 with a 64-bit counter from 0 and a zero nonce."""
-    out = b""
-    for counter in range((length + 63) // 64):
-        state = list(struct.unpack("<4I", b"expand 32-byte k"))
-        state += struct.unpack("<8I", key)
-        state += struct.unpack("<2I", struct.pack("<Q", counter)) + (0, 0)
-        x = state[:]
-        for _ in range(10):
-            for column in range(4):
-                quarter_round(x, *(column + 4 * row for row in range(4)))
-            for column in range(4):
-                quarter_round(x, *((column + row) % 4 + 4 * row for row in range(4)))
-        out += struct.pack("<16I", *((a + b) & MASK for a, b in zip(x, state)))
-    return out[:length]
+    blocks = (block(key, struct.pack("<QQ", counter, 0)) for counter in range((length + 63) // 64))
+    return b"".join(blocks)[:length]
 
 
 class Script:
@@ -59,31 +61,25 @@ class Script:
 
 
 def rekey(script, old_key, first_of_machine):
-    """key' = BLAKE2s-256(old key; domain, then name, length and bytes of each source)."""
+    """key' = BLAKE2s-256(old key; domain, then name, length and bytes of each source that is used)."""
     mac = hashlib.blake2s(key=old_key, digest_size=32)
     mac.update(b"snaprng rekey 1\0")
 
     def add(name, data):
-        mac.update(bytes([name]) + struct.pack("<Q", len(data)) + data)
+        mac.update(bytes([name, len(data)]) + data)
 
-    injected = script.draw(Script.CPU)
-    add(1, injected)
+    add(1, script.draw(Script.CPU))
     if first_of_machine:
-        injected = script.draw(Script.CPU)
-        add(2, injected)
-    # The scripted cell gives back what is in the buffer that it is asked to fill.
-    add(3, injected)
-    add(4, bytes(32))
-    add(5, b"")
-    add(6, bytes(40))
+        add(2, script.draw(Script.CPU))
+    add(6, bytes(32))
     add(7, script.draw(Script.KERNEL))
     return mac.digest()
 
 
-def step(key, data):
-    """key' = keystream(key XOR input)[..32], the input padded with zeros."""
-    padded = data + bytes(32 - len(data))
-    return keystream(bytes(a ^ b for a, b in zip(key, padded)), 32)
+def step(key, data, tweak):
+    """The block under key XOR data, with tweak as counter and nonce: the next key, and bytes to hand out."""
+    made = block(bytes(a ^ b for a, b in zip(key, data)), tweak)
+    return made[:32], made[32:]
 
 
 def vector():
@@ -100,7 +96,7 @@ def vector():
     script = Script()  # level PerCall
     key = keystream(rekey(script, bytes(32), True), 48)[:32]
     cpu, kernel = script.draw(Script.CPU, 16), script.draw(Script.KERNEL)
-    out += keystream(step(step(key, cpu), kernel), 48)[32:]
+    out += step(key, kernel, cpu)[1][:16]
     # One shot: the next key of a chain that has no next, and the one of this output.
     keys = keystream(rekey(script, bytes(32), False), 64)
     return out + keystream(keys[32:], 16)

@@ -71,6 +71,8 @@ fn the_fields_of_the_json_report_are_stable() {
         "policy",
         "stand_in",
         "error",
+        "rounds",
+        "kernel",
         "fork_safety",
         "restore_safety",
         "witnesses",

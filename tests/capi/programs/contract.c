@@ -198,7 +198,7 @@ static void configurations_that_mean_nothing_are_refused(void)
     config.policy = 3;
     CHECK_IS(snaprng_init(&config), SNAPRNG_EINVAL);
     config = no_sources();
-    config.reserved = 1;
+    config.rounds = 10;
     CHECK_IS(snaprng_init(&config), SNAPRNG_EINVAL);
     config = no_sources();
     config.vmclock_path = "/dev/vmclock0";

@@ -118,13 +118,39 @@ def measured(pattern: str, what: str, condition: Condition = after_resume) -> Ch
 def level_is(stream: str, level: str) -> Check:
     """The library reports this level, before and after the resume."""
     def check(recordings: list[Recording]) -> Verdict:
-        seen = {
-            recording.facts(f"{stream}/protection-{moment}").get("level", "no report")
-            for recording in recordings for moment in ("before", "resumed", "end")
-        }
+        seen = {report.get("level", "no report") for report in _reports(recordings, stream)}
         return Verdict(f"{stream} reports level {' and '.join(sorted(seen))} (expected: {level}).", seen == {level},
                        {"levels": sorted(seen)})
     return check
+
+
+def witness_is(stream: str, witness: str, state: str) -> Check:
+    """The library reports this witness in this state, before and after the resume."""
+    def check(recordings: list[Recording]) -> Verdict:
+        seen = {report.get(witness, "no report") for report in _reports(recordings, stream)}
+        return Verdict(f"{stream} reports the witness {witness} {' and '.join(sorted(seen))} (expected: {state}).",
+                       seen == {state}, {"witness": witness, "states": sorted(seen)})
+    return check
+
+
+def generation_ends(worker: str) -> Check:
+    """A generation that was taken before the snapshot is current until the snapshot, and never after the resume."""
+    def check(recordings: list[Recording]) -> Verdict:
+        answers = {recording.clone: recording.facts(f"{worker}/generation") for recording in recordings}
+        wrong = [f"clone {clone}: {said}" for clone, said in answers.items() if not _ends(said)]
+        if wrong:
+            return Verdict("A generation from before the snapshot should be current there and never after the resume, "
+                           f"and one that is taken then should stay current; {'; '.join(wrong)}", False)
+        before, after = (sum(int(said[f"asked_{when}"]) for said in answers.values()) for when in ("before", "after"))
+        return Verdict(f"A generation from before the snapshot is current there ({before} answers) and never after the "
+                       f"resume ({after} answers); one that is taken then stays current.", True,
+                       {"asked_before": before, "asked_after": after})
+    return check
+
+
+def _ends(said: dict[str, str]) -> bool:
+    asked = all(int(said.get(f"asked_{when}", "0")) > 0 for when in ("before", "after"))
+    return asked and (said["ended_before"], said["current_after"], said["renewed"]) == ("0", "0", "1")
 
 
 def reports_no_diversity(stream: str) -> Check:
@@ -189,6 +215,12 @@ def _incomplete(recording: Recording, worker: str, streams: dict[str, int]) -> l
         if summary.get("errors", "0") != "0" and not stream.endswith("require"):
             wrong.append(f"{name}: {summary['errors']} errors, last {summary.get('last_error')}")
     return wrong
+
+
+def _reports(recordings: list[Recording], stream: str) -> list[dict[str, str]]:
+    """What the library said of itself in each clone, before and after the resume."""
+    return [recording.facts(f"{stream}/protection-{moment}")
+            for recording in recordings for moment in ("before", "resumed", "end")]
 
 
 def _outcomes(recording: Recording, worker: str) -> list[tuple[float, str]]:

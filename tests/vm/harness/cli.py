@@ -13,9 +13,10 @@ from .checks import Verdict, workers_are_complete
 from .cloning import Laboratory
 from .errors import GuestFailure, Unavailable
 from .report import Result, Terminal, measurements, write_json, write_not_run
-from .scenarios import SCENARIOS, Scenario
+from .scenarios import C_ABI, INIT, SCENARIOS, Scenario
 
 HERE = Path(__file__).resolve().parent.parent
+ROOT = HERE.parent.parent
 PASSED, FAILED, USAGE, UNAVAILABLE = 0, 1, 2, 3
 
 
@@ -76,14 +77,11 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     cache = Path(os.environ.get("SNAPRNG_VM_CACHE") or HERE / ".cache").resolve()
     toolchain = packages.obtain(cache, terminal.progress, options.refresh)
     terminal.progress(f"QEMU {toolchain.qemu_version}, Linux {toolchain.kernel_release}")
-    if options.guest is None:
-        terminal.progress("compiling the guest program")
-    guest = options.guest or guest_image.build_guest(HERE / "guest/Cargo.toml")
     chosen = [scenario for scenario in SCENARIOS if scenario.name in options.scenario or not options.scenario]
     folder = Path(tempfile.mkdtemp(prefix="snaprng-vm-"))
     try:
         image = folder / "image"
-        guest_image.write_image(image, guest, toolchain)
+        guest_image.write_image(image, _programs(options.guest, chosen, folder, terminal), toolchain)
         laboratory = Laboratory(folder, toolchain, image, options.clones, terminal.progress)
         results = []
         for scenario in chosen:
@@ -98,6 +96,17 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     if options.json:
         write_json(options.json, results, toolchain, options.clones)
     return PASSED if all(result.passed for result in results) else FAILED
+
+
+def _programs(guest: Path | None, chosen: list[Scenario], folder: Path, terminal: Terminal) -> dict[str, Path]:
+    """The programs that the chosen scenarios need, by their names in the image."""
+    if guest is None:
+        terminal.progress("compiling the guest program")
+    programs = {INIT: guest or guest_image.build_guest(HERE / "guest/Cargo.toml")}
+    if any(worker.program == C_ABI for scenario in chosen for worker in scenario.workers):
+        terminal.progress("compiling the C program on the static library")
+        programs[C_ABI] = guest_image.build_c_guest(HERE / "guest/c", ROOT, folder / "c-library")
+    return programs
 
 
 def _judge(scenario: Scenario, laboratory: Laboratory) -> Result:

@@ -1,51 +1,62 @@
-"""The guest's root filesystem: the guest program as /init, and the vmclock driver, in a newc cpio archive."""
+"""The guest's root filesystem: the guest programs and the vmclock driver, in a newc cpio archive."""
 
 import io
 import json
 import lzma
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 from .errors import Unavailable
 from .packages import Toolchain
+from .tools import need, run
 
 TARGET = "x86_64-unknown-linux-gnu"
 PACKAGE = "snaprng-vm-guest"
 MODULE = "ptp_vmclock"
+COMPILER = ["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
+# std calls functions that a static glibc warns of (getaddrinfo); nothing here comes near them.
+STATIC = ["-static", "-Wl,--no-warnings"]
 
 
 def build_guest(manifest: Path) -> Path:
     """Compile the guest program, statically linked so that it can be PID 1 in an otherwise empty filesystem."""
-    if shutil.which("cargo") is None:
-        raise Unavailable("cargo is needed to compile the guest program; see https://rustup.rs")
+    need(["cargo"], "to compile the guest program; see https://rustup.rs")
     flags = f"{os.environ.get('RUSTFLAGS', '')} -C target-feature=+crt-static".strip()
-    done = subprocess.run(
+    printed = run(
         ["cargo", "build", "--release", "--target", TARGET, "--manifest-path", str(manifest),
          "--message-format", "json-render-diagnostics"],
-        capture_output=True, text=True, check=False,
-        env=dict(os.environ, RUSTFLAGS=flags),
+        f"compiling the guest program (is the target {TARGET} installed?)", env=os.environ | {"RUSTFLAGS": flags},
     )
-    if done.returncode != 0:
-        raise Unavailable(f"the guest program does not compile (is the target {TARGET} installed?):\n"
-                          f"{done.stderr.strip()}")
-    for line in done.stdout.splitlines():
+    for line in printed.splitlines():
         message = json.loads(line)
         if message.get("executable") and message["target"]["name"] == PACKAGE:
             return Path(message["executable"])
     raise Unavailable(f"cargo built no program called {PACKAGE}")
 
 
-def write_image(path: Path, guest: Path, toolchain: Toolchain) -> None:
-    """Write the archive the kernel unpacks as its root filesystem."""
+def build_c_guest(sources: Path, root: Path, prefix: Path) -> Path:
+    """Compile the C program against the static library, which dist/install-c installs under `prefix` first."""
+    need([COMPILER[0], "pkg-config"], "to compile the guest's C program")
+    program = prefix / "guest"
+    run([str(root / "dist/install-c"), str(prefix)], "installing the C libraries")
+    flags = run(["pkg-config", "--static", "--cflags", "--libs", "snaprng"], "asking for the C library's flags",
+                env=os.environ | {"PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}).split()
+    checks = f"-I{root / 'tests/capi/programs'}"  # check.h
+    files = [str(source) for source in sorted(sources.glob("*.c"))]
+    run([*COMPILER, *STATIC, checks, *files, "-o", str(program), *flags], "compiling the guest's C program")
+    return program
+
+
+def write_image(path: Path, programs: dict[str, Path], toolchain: Toolchain) -> None:
+    """Write the archive the kernel unpacks as its root filesystem, with the programs by their names in it."""
     modules = _modules(toolchain.modules)
     archive = _Cpio()
     for folder in ("dev", "modules", "proc", "sys", "run"):
         archive.folder(folder)
     archive.character_device("dev/console", 5, 1)
-    archive.file("init", guest.read_bytes(), 0o755)
+    for name, program in programs.items():
+        archive.file(name, program.read_bytes(), 0o755)
     archive.file("modules/order", "".join(f"{name}\n" for name in modules).encode(), 0o644)
     for name, content in modules.items():
         archive.file(f"modules/{name}", content, 0o644)

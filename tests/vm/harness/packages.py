@@ -12,11 +12,11 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import Unavailable
+from .tools import need, run
 
 SUITE = "trixie"
 BACKPORTS = "trixie-backports"
@@ -86,9 +86,8 @@ def _load(cache: Path, stamp: Path) -> Toolchain:
 
 
 def _fetch(cache: Path, stamp: Path, say) -> None:
-    for tool in ("apt-get", "apt-cache", "dpkg", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise Unavailable(f"{tool} is needed to fetch QEMU and a kernel; it comes with Debian and its derivatives")
+    need(["apt-get", "apt-cache", "dpkg", "dpkg-deb"],
+         "to fetch QEMU and a kernel; it comes with Debian and its derivatives")
     stamp.unlink(missing_ok=True)
     apt = _PrivateApt(cache / "apt", _mirror())
     say(f"asking {apt.mirror} for {BACKPORTS}")
@@ -100,7 +99,7 @@ def _fetch(cache: Path, stamp: Path, say) -> None:
     shutil.rmtree(root, ignore_errors=True)
     say(f"unpacking {len(archives)} packages")
     for archive in archives:
-        _run(["dpkg", "-x", str(archive), str(root)], f"unpacking {archive.name}")
+        run(["dpkg", "-x", str(archive), str(root)], f"unpacking {archive.name}")
     _join_usr(root)
     release = _kernel_release(root)
     stamp.write_text(json.dumps({
@@ -142,7 +141,7 @@ def _kernel_release(root: Path) -> str:
 
 
 def _qemu_version(chain: Toolchain) -> str:
-    printed = _run(chain.qemu_command() + ["--version"], "starting the fetched QEMU")
+    printed = run(chain.qemu_command() + ["--version"], "starting the fetched QEMU")
     match = re.search(r"version (\d+\.\d+\.\d+)", printed)
     version = match.group(1) if match else printed.strip()
     _at_least("QEMU", version, MINIMUM_QEMU)
@@ -168,7 +167,7 @@ def _mirror() -> str:
     override = os.environ.get("SNAPRNG_VM_MIRROR")
     if override:
         return override.rstrip("/")
-    listed = _run(["apt-get", "indextargets", "--format", "$(SITE)|$(ORIGIN)|$(LABEL)"], "reading apt's sources")
+    listed = run(["apt-get", "indextargets", "--format", "$(SITE)|$(ORIGIN)|$(LABEL)"], "reading apt's sources")
     rows = [line.split("|") for line in listed.splitlines() if line.count("|") == 2]
     for site, origin, label in rows:
         if origin == label == "Debian":
@@ -179,13 +178,6 @@ def _mirror() -> str:
     raise Unavailable(
         "this machine's apt configuration names no Debian mirror; set SNAPRNG_VM_MIRROR to one (the part before /dists)"
     )
-
-
-def _run(command: list[str], doing: str, **more) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
-    if done.returncode != 0:
-        raise Unavailable(f"{doing} failed:\n{(done.stderr or done.stdout).strip()}")
-    return done.stdout
 
 
 class _PrivateApt:
@@ -235,20 +227,20 @@ class _PrivateApt:
         return "\n".join(["#clear APT::Architectures;", 'APT::Architectures { "amd64"; };', *lines]) + "\n"
 
     def update(self) -> None:
-        _run(["apt-get", "-q", "-o", "APT::Update::Error-Mode=any", "update"],
-             f"fetching the package lists of {BACKPORTS} from {self.mirror}", env=self.environment)
+        run(["apt-get", "-q", "-o", "APT::Update::Error-Mode=any", "update"],
+            f"fetching the package lists of {BACKPORTS} from {self.mirror}", env=self.environment)
 
     def depends(self, package: str) -> list[str]:
-        printed = _run(["apt-cache", "-t", BACKPORTS, "depends", "--no-recommends", "--no-suggests", package],
-                       f"looking up {package} in {BACKPORTS}", env=self.environment)
+        printed = run(["apt-cache", "-t", BACKPORTS, "depends", "--no-recommends", "--no-suggests", package],
+                      f"looking up {package} in {BACKPORTS}", env=self.environment)
         # Virtual packages come in angle brackets with their providers below them; neither is meant here.
         return re.findall(r"^\s*\|?Depends: ([^<\s]+)$", printed, re.MULTILINE)
 
     def download(self, packages: list[str]) -> list[Path]:
         """Download `packages` and everything they depend on; the archives' paths."""
         self.forget_archives()
-        _run(["apt-get", "-q", "-y", "-t", BACKPORTS, "--download-only", "install", *packages],
-             f"downloading {', '.join(packages)}", env=self.environment)
+        run(["apt-get", "-q", "-y", "-t", BACKPORTS, "--download-only", "install", *packages],
+            f"downloading {', '.join(packages)}", env=self.environment)
         return sorted((self.base / "cache/archives").glob("*.deb"))
 
     def forget_archives(self) -> None:

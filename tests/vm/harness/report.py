@@ -44,7 +44,7 @@ class Result:
 
 def measurements(scenario: Scenario, run: Run) -> dict:
     """What is worth knowing beside the verdicts: when the kernels reseeded, and what the library said of itself."""
-    first = next(worker.name for worker in scenario.workers if worker.body == "busy")
+    first = next(worker.name for worker in scenario.workers if worker.is_busy)
     reseeds = [recording.kernel_reseed_milliseconds(first) for recording in run.recordings]
     reports = {
         name: text for name, text in sorted(run.recordings[0].texts.items()) if "/protection-" in name

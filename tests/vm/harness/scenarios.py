@@ -8,6 +8,7 @@ from .checks import (
     clocks_are_equal,
     cut_requests_differ,
     first_output_is_new,
+    generation_ends,
     kernel_repeats,
     level_is,
     measured,
@@ -15,6 +16,7 @@ from .checks import (
     refuses_until_settled,
     reports_no_diversity,
     something_is_shared,
+    witness_is,
 )
 from .qemu import Shape
 
@@ -22,11 +24,14 @@ from .qemu import Shape
 SETTLE_SECONDS = 64.0
 LOOK_AFTER_MS = 64_500
 SAME_GUID = "8ff1e3a5-1d0e-4a57-9a0c-3b6c6a0d5a11"
+# The programs in the guest's image.
+INIT = "init"  # guest/src
+C_ABI = "c-abi"  # guest/c, which has one body, of the same name: the busy one through the C ABI
 
 
 @dataclass(frozen=True)
 class Worker:
-    """One process in the guest. `options` are the words of guest/src/plan.rs."""
+    """One process in the guest. `options` are the words of guest/src/plan.rs, or of guest/c/main.c."""
 
     name: str
     options: str = ""
@@ -34,17 +39,29 @@ class Worker:
     owned: tuple[str, ...] = ("plain",)
     keep: int = 4000
 
+    @property
+    def program(self) -> str:
+        return C_ABI if self.body == C_ABI else INIT
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it asks through the snapshot and on, and so is the first to know of the resume."""
+        return self.body in ("busy", C_ABI)
+
     def order(self) -> str:
         owned = f"owned={','.join(self.owned)}"
-        return f"worker {self.name} body={self.body} {owned} keep={self.keep} {self.options}".rstrip()
+        orders = f"body={self.body} {owned} keep={self.keep} {self.options}"
+        return f"worker {self.name} /{self.program} {orders}".rstrip()
 
     def expected(self) -> dict[str, int]:
         """The streams every clone must bring, and how many outputs from after the resume at least."""
         flags = self.options.split()
-        if self.body != "busy":
+        if not self.is_busy:
             return {"idle": {"snaprng-idle-process": 2000, "snaprng-idle-thread": 2000},
                     "require": {"snaprng-require": 1000}, "agent": {}}[self.body]
         made_before = ["snaprng-thread", *(f"snaprng-owned-{kind}" for kind in self.owned)]
+        if self.body == C_ABI:
+            made_before += ["snaprng-RAND_bytes", "snaprng-u64"]
         if "request=65536" in flags:
             return dict.fromkeys(made_before, self.keep)
         lasting = [*made_before, *(f"snaprng-new-owned-{kind}" for kind in self.owned)]
@@ -79,6 +96,7 @@ class Scenario:
 
 
 NO_CPU = Shape(cpu_randomness=False)
+NEVER_TOLD = Shape(cpus=1, guid=SAME_GUID, equal_clocks=True)
 HOGGED = Shape(cpus=1, equal_clocks=True)
 HOGGED_NO_CPU = Shape(cpus=1, equal_clocks=True, cpu_randomness=False)
 # Generators that were asked through the resume and on, or made right after it.
@@ -92,6 +110,7 @@ NOTHING_SHARED_WITH_EQUAL_CLOCKS = (
     kernel_repeats("main/kernel"),
     clocks_are_equal("main"),
     level_is("main/snaprng-thread", "synchronous"),
+    witness_is("main/snaprng-thread", "vmclock", "active"),
     first_output_is_new("main/snaprng-*"),
     nothing_is_shared("main/snaprng-*", "of any generator"),
 )
@@ -116,9 +135,16 @@ SCENARIOS = (
     Scenario(
         name="same-guid",
         proves="equal clocks, a hypervisor that never tells the kernel (VMGenID unchanged): still nothing shared",
-        shape=Shape(cpus=1, guid=SAME_GUID, equal_clocks=True),
+        shape=NEVER_TOLD,
         workers=(Worker("main"),),
         checks=NOTHING_SHARED_WITH_EQUAL_CLOCKS,
+    ),
+    Scenario(
+        name="c-abi",
+        proves="a C program on libsnaprng.a, equal clocks, VMGenID unchanged: its generation ends, nothing shared",
+        shape=NEVER_TOLD,
+        workers=(Worker("main", body=C_ABI),),
+        checks=(*NOTHING_SHARED_WITH_EQUAL_CLOCKS, generation_ends("main")),
     ),
     Scenario(
         name="no-cpu-nobody",

@@ -4,14 +4,14 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode};
 use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::mount::{MountFlags, mount};
 
-use crate::clock;
+use crate::{clock, truth};
 
 const CONTROL_PORT: &str = "ctl";
 const RECORDS: &str = "/run/records";
@@ -79,7 +79,7 @@ fn vmclock_address() -> io::Result<String> {
         .ok_or_else(|| io::Error::other("no vmclock page in /proc/iomem"))
 }
 
-/// Start a worker for each line until the line `go`.
+/// Start a worker for each line `worker NAME PROGRAM …` until the line `go`.
 fn start_workers(orders: impl BufRead) -> io::Result<Vec<(String, Child)>> {
     let mut workers = Vec::new();
     for line in orders.lines() {
@@ -98,16 +98,18 @@ fn start_workers(orders: impl BufRead) -> io::Result<Vec<(String, Child)>> {
 }
 
 fn start_worker(words: Vec<&str>, number: usize) -> io::Result<(String, Child)> {
-    let name = *words.first().ok_or_else(|| io::Error::other("a worker without a name"))?;
+    let [name, program, orders @ ..] = words.as_slice() else {
+        return Err(io::Error::other("a worker without a name or a program"));
+    };
     let records = File::create(Path::new(RECORDS).join(name))?;
-    let child = Command::new("/init")
-        .arg("worker")
-        .args(&words)
+    let child = Command::new(program)
+        .args(["worker", name])
+        .args(orders)
         .arg(format!("number={number}"))
-        .stdin(Stdio::null())
+        .stdin(truth::open()?)
         .stdout(records)
         .spawn()?;
-    Ok((name.to_owned(), child))
+    Ok(((*name).to_owned(), child))
 }
 
 /// Workers that watch the agent's page must find it when they start.

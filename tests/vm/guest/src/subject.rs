@@ -58,8 +58,13 @@ impl Subject {
 
 /// What the library says about a generator: first in words for the harness, then as it tells an operator.
 fn describe(report: &snaprng::Protection) -> String {
+    let witnesses: String = report
+        .witnesses()
+        .iter()
+        .map(|witness| format!("{}={}\n", witness.name(), witness.state()))
+        .collect();
     format!(
-        "level={}\ndiversity={}\nsettled={}\nepoch_changes={}\nrekeys={}\nabsorbs={}\n\n{report}\n",
+        "level={}\ndiversity={}\nsettled={}\nepoch_changes={}\nrekeys={}\nabsorbs={}\n{witnesses}\n{report}\n",
         report.level(),
         report.diversity(),
         report.is_settled(),

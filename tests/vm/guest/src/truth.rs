@@ -1,13 +1,12 @@
 //! The ground truth: a page of host memory (an `ivshmem-plain` device) that the harness writes while the machine is
 //! paused. It says which clone this is, independently of every witness the library under test looks at.
 
-use std::fs;
-use std::os::fd::OwnedFd;
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{Mode, OFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
 const PAGE: usize = 4096;
@@ -25,9 +24,8 @@ pub(crate) struct Truth {
 unsafe impl Send for Truth {}
 
 impl Truth {
-    /// Map the page. Needs root, because the device's memory is a root-only file in sysfs.
+    /// Map the page that init handed over as standard input.
     pub(crate) fn map() -> Self {
-        let memory = open_device();
         // SAFETY: the kernel chooses the address, so no existing mapping is replaced.
         let page = unsafe {
             rustix::mm::mmap(
@@ -35,7 +33,7 @@ impl Truth {
                 PAGE,
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::SHARED,
-                memory,
+                io::stdin(),
                 0,
             )
         };
@@ -72,10 +70,11 @@ impl Truth {
     }
 }
 
-fn open_device() -> OwnedFd {
-    let path = device_folder().expect("the machine has no ivshmem device").join("resource2");
-    rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .unwrap_or_else(|error| panic!("{} cannot be opened: {error}", path.display()))
+/// The device's memory. Init opens it for the workers, because it is a root-only file in sysfs.
+pub(crate) fn open() -> io::Result<File> {
+    let device =
+        device_folder().ok_or_else(|| io::Error::other("the machine has no ivshmem device"))?;
+    OpenOptions::new().read(true).write(true).open(device.join("resource2"))
 }
 
 fn device_folder() -> Option<PathBuf> {
