@@ -132,7 +132,8 @@
 //! `rand_core_06` and `rand_core_09` implement the traits of those versions on the same types (rand
 //! 0.8 and 0.9, ed25519-dalek 2, and their generations); `rustls` gives rustls 0.23 a
 //! `SecureRandom`. `capi` is the C ABI, for C libraries: see `include/snaprng.h` and
-//! `dist/install-c`.
+//! `dist/install-c`. `initial_exec` is for other shared libraries that contain this one and may be
+//! loaded late: a thread's first use then asks the loader for nothing.
 //!
 //! # The cipher
 //! ChaCha20, in one documented stream whichever implementation makes it: assembly for AVX-512 and

@@ -3,7 +3,7 @@
 //! Always a plain pointer, never a buffer: a shared library that is loaded late finds little room
 //! in the static thread-local block.
 //!
-//! In the C libraries the pointer is in the *initial-exec* model: at a fixed distance from the
+//! In the C libraries (feature `initial_exec`) the pointer is in the *initial-exec* model: at a fixed distance from the
 //! thread pointer, in every thread from its start. What `thread_local!` becomes in a shared library
 //! asks the loader instead (`__tls_get_addr`), which allocates at a thread's first use of a library
 //! that was loaded after the thread had begun, and so is not for signal handlers. Stable Rust
@@ -23,7 +23,7 @@ pub(super) fn with<R>(serve: impl FnOnce(&AtomicPtr<Seat>) -> R) -> R {
 }
 
 #[cfg(not(all(
-    feature = "capi",
+    feature = "initial_exec",
     target_env = "gnu",
     target_pointer_width = "64",
     any(target_arch = "x86_64", target_arch = "aarch64"),
@@ -46,7 +46,7 @@ mod model {
 }
 
 #[cfg(all(
-    feature = "capi",
+    feature = "initial_exec",
     target_env = "gnu",
     target_pointer_width = "64",
     any(target_arch = "x86_64", target_arch = "aarch64"),
