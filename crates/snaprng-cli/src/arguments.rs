@@ -15,6 +15,7 @@ Examples:
   snaprng bytes 32                      a key, in hexadecimal
   snaprng bytes 1G --raw > noise        a gibibyte of bytes
   snaprng demo                          what a clone does to a generator
+  snaprng openssl-conf                  how OpenSSL's programs use the provider
 
 Exit codes:
   0  done, and what was required is the case
@@ -78,6 +79,24 @@ machines that are really cloned.
 Exit codes: 0 if the plain generator repeated in every clone and snaprng never
 did; 1 if not, or if the demonstration could not be given.";
 
+const OPENSSL_CONF_EXAMPLES: &str = "\
+The lines complete a configuration of OpenSSL as Debian and most others ship it,
+with `openssl_conf = openssl_init`, and are one by themselves, for OPENSSL_CONF
+in the environment of a service.
+
+Examples:
+  snaprng openssl-conf >> /etc/ssl/openssl.cnf
+  snaprng openssl-conf --policy require > /etc/ssl/snaprng.cnf
+  OPENSSL_CONF=/etc/ssl/snaprng.cnf openssl rand -hex 16
+  openssl list -random-generators       SNAPRNG must be in the list
+
+If the module cannot be loaded, or does not accept its lines, programs get no
+random bytes at all: try `openssl rand -hex 16` before services are restarted.
+
+Exit codes: 0 if the lines were printed; 1 if there is no module: install it
+with dist/install-openssl of the sources; 2 if the command line was not
+understood.";
+
 /// A random number generator that cannot repeat itself when its virtual machine is cloned
 #[derive(Debug, Parser)]
 #[command(name = "snaprng", version, after_help = EXAMPLES, max_term_width = 80)]
@@ -94,6 +113,8 @@ pub(crate) enum Command {
     Bytes(BytesOptions),
     /// Show what clones do to a plain generator, and that snaprng does not repeat
     Demo(DemoOptions),
+    /// Print the configuration with which OpenSSL's programs use the provider
+    OpensslConf(OpensslConfOptions),
 }
 
 /// Show how well this machine is protected, and what to do for more
@@ -215,6 +236,49 @@ pub(crate) struct DemoOptions {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Print the configuration with which OpenSSL's programs use the provider
+#[derive(Debug, Args)]
+#[command(after_help = OPENSSL_CONF_EXAMPLES)]
+pub(crate) struct OpensslConfOptions {
+    /// The module [default: snaprng.so in OpenSSL's modules folder]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) module: Option<PathBuf>,
+
+    /// What programs do where there is no synchronous witness
+    #[arg(long, value_name = "POLICY", value_enum)]
+    pub(crate) policy: Option<ProviderPolicy>,
+
+    /// A vmclock device, or a file on a tmpfs as a stand-in, or `off`
+    #[arg(long, value_name = "PATH")]
+    pub(crate) vmclock: Option<PathBuf>,
+
+    /// The page of an agent in this machine, or `off`
+    #[arg(long, value_name = "PATH")]
+    pub(crate) agent_page: Option<PathBuf>,
+
+    /// Keep OpenSSL's own generators and only seed them: they do not notice clones
+    #[arg(long)]
+    pub(crate) seed_only: bool,
+}
+
+/// The provider's policies: nothing that weakens.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ProviderPolicy {
+    /// Make bytes at the best level that can be had
+    Prefer,
+    /// Make none below level synchronous, except on bare metal
+    Require,
+}
+
+impl From<ProviderPolicy> for Policy {
+    fn from(choice: ProviderPolicy) -> Self {
+        match choice {
+            ProviderPolicy::Prefer => Self::Prefer,
+            ProviderPolicy::Require => Self::Require,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod demo;
 #[path = "demo_elsewhere.rs"]
 mod demo;
 mod failure;
+mod openssl_conf;
 mod paint;
 mod progress;
 mod size;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Status(options) => status::run(options),
         Command::Bytes(options) => bytes::run(options),
         Command::Demo(options) => demo::run(options),
+        Command::OpensslConf(options) => openssl_conf::run(&options),
     };
     match outcome {
         Ok(code) => code,
