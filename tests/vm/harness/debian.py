@@ -50,7 +50,7 @@ class Root:
 
 
 def obtain(cache: Path, suite: str, wanted: list[str]) -> Root:
-    """These packages of this suite and all they depend on, from the cache folder; fetched first if they are not there."""
+    """These packages of this suite and all they depend on, from the cache; fetched first if they are not there."""
     need_amd64()
     root, stamp = Root(cache / "root"), cache / "packages.json"
     with locked(cache):
