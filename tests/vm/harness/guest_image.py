@@ -45,17 +45,19 @@ def build_c_abi_guest(sources: Path, root: Path, prefix: Path) -> Path:
 
 
 def build_openssl_guest(sources: Path, root: Path, prefix: Path) -> dict[str, Path]:
-    """The C program on this machine's OpenSSL, the provider and its configurations, by their names in the image; and
-    this machine's libraries that the two need, where they are here."""
+    """The C program and its configurations, by their names in the image; and this machine's OpenSSL and what else it
+    and the provider need, where they are on this machine, with the provider among OpenSSL's modules."""
     need(["pkg-config", "ldd"], "to compile the guest's program on OpenSSL")
     run([str(root / "dist/install-openssl"), str(prefix)], "installing the provider")
-    flags = run(["pkg-config", "--cflags", "--libs", "libcrypto >= 3"],
-                "asking for OpenSSL's flags (Debian's name: libssl-dev)").split()
+    asking = "asking for OpenSSL's flags (Debian's name: libssl-dev)"
+    flags = run(["pkg-config", "--cflags", "--libs", "libcrypto >= 3"], asking).split()
+    modules = run(["pkg-config", "--variable=modulesdir", "libcrypto"], asking).strip().lstrip("/")
     program, provider = _compile(sources, "openssl", root, prefix, flags), prefix / "snaprng.so"
     libraries = run(["ldd", str(program), str(provider)], "asking what the program and the provider need")
     paths = re.findall(r"^\t(?:\S+ => )?/(\S+) \(", libraries, re.MULTILINE)
     configurations = {path.name: path for path in (sources / "openssl").glob("*.cnf")}
-    return {path: Path("/", path) for path in paths} | configurations | {"openssl": program, provider.name: provider}
+    here = {path: Path("/", path) for path in paths}
+    return here | configurations | {"openssl": program, f"{modules}/{provider.name}": provider}
 
 
 def _compile(sources: Path, program: str, root: Path, prefix: Path, flags: list[str]) -> Path:
