@@ -25,10 +25,14 @@ class Root(debian.Root):
     def headers(self) -> Path:
         return self.path / "usr/include/openssl"
 
-    def openssl(self) -> list[str]:
-        return self.command(self.path / "usr/bin/openssl")
+    def emulated(self, program) -> list[str]:
+        """Starts a program of this root on an emulated processor."""
+        return ["qemu-aarch64", "-L", str(self.path), str(program)]
+
+    def openssl(self) -> Path:
+        return self.path / "usr/bin/openssl"
 
 
-def obtain() -> Root:
+def obtain(architecture: str = "amd64") -> Root:
     """The root from the cache; fetched first if it is not there. Raises `Unavailable`."""
-    return Root(debian.obtain(CACHE, "trixie", WANTED).path)
+    return Root(debian.obtain(CACHE / architecture, "trixie", WANTED, architecture).path)

@@ -17,6 +17,7 @@ mod abi;
 mod boundary;
 mod context;
 mod counts;
+mod keys;
 mod provider;
 mod rand;
 mod refusal;

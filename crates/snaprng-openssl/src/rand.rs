@@ -4,8 +4,10 @@
 //! `newctx` returned and `freectx` has not yet had, or null; buffers are as long as their lengths
 //! say, and are the callee's during the call; arrays of parameters end with a null key.
 
+use core::alloc::Layout;
 use core::ffi::{c_int, c_uchar, c_uint, c_void};
 use core::ptr;
+use std::alloc::alloc;
 
 use zeroize::Zeroize;
 
@@ -59,15 +61,27 @@ unsafe extern "C" fn newctx(
     let Some(provider) = (unsafe { provider.cast::<Provider>().as_ref() }) else {
         return ptr::null_mut();
     };
-    let context = guarded(|| {
-        provider.core_for_context().map(|core| Box::into_raw(Box::new(Context::new(core))))
-    });
-    context.flatten().map_or(ptr::null_mut(), |context| context.cast())
+    guarded(|| new_context(provider)).flatten().map_or(ptr::null_mut(), |context| context.cast())
+}
+
+/// On the heap. Where there is no memory OpenSSL is told so: `Box::new` would end the process.
+fn new_context(provider: &Provider) -> Option<*mut Context> {
+    let core = provider.core_for_context()?;
+    // SAFETY: a context has a size.
+    let memory = unsafe { alloc(Layout::new::<Context>()) }.cast::<Context>();
+    if memory.is_null() {
+        let refusal = Refusal::NoMemory(size_of::<Context>());
+        core.raise(place!(c"SNAPRNG newctx"), refusal.reason(), refusal);
+        return None;
+    }
+    // SAFETY: fresh memory of this layout.
+    unsafe { memory.write(Context::new(core)) };
+    Some(memory)
 }
 
 unsafe extern "C" fn freectx(context: *mut c_void) {
     if !context.is_null() {
-        // SAFETY: made by `Box::into_raw` in `newctx`, and not used any more.
+        // SAFETY: made by `newctx` with the layout and allocator of a box, and not used any more.
         guarded(|| drop(unsafe { Box::from_raw(context.cast::<Context>()) }));
     }
 }

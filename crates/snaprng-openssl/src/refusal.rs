@@ -50,7 +50,7 @@ pub(crate) enum Refusal {
     BadArgument,
     /// A context that was not instantiated, or was uninstantiated.
     NotInstantiated,
-    /// This many bytes could not be allocated for a seed.
+    /// This many bytes could not be allocated.
     NoMemory(usize),
     /// A panic: it never happens, and ends here if it does.
     Panicked,
@@ -84,7 +84,7 @@ impl fmt::Display for Refusal {
             }
             Self::BadArgument => f.write_str("a null pointer, or lengths that cannot be"),
             Self::NotInstantiated => f.write_str("call EVP_RAND_instantiate first"),
-            Self::NoMemory(bytes) => write!(f, "for a seed of {bytes} bytes"),
+            Self::NoMemory(bytes) => write!(f, "{bytes} bytes could not be allocated"),
             Self::Panicked => f.write_str("this is a defect of the provider: please report it"),
         }
     }

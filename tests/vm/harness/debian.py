@@ -42,20 +42,23 @@ class Root:
         self._join_usr()
 
     def _join_usr(self) -> None:
-        """Older packages still ship /lib; the tests look only under /usr/lib."""
+        """Older packages still ship /lib; the tests look only under /usr/lib, and the loader of an emulated program
+        is looked for in /lib."""
         lib = self.path / "lib"
         if lib.is_dir() and not lib.is_symlink():
             shutil.copytree(lib, self.path / "usr/lib", symlinks=True, dirs_exist_ok=True)
             shutil.rmtree(lib)
+        if not lib.is_symlink():
+            lib.symlink_to("usr/lib")
 
 
-def obtain(cache: Path, suite: str, wanted: list[str]) -> Root:
+def obtain(cache: Path, suite: str, wanted: list[str], architecture: str = "amd64") -> Root:
     """These packages of this suite and all they depend on, from the cache; fetched first if they are not there."""
     need_amd64()
     root, stamp = Root(cache / "root"), cache / "packages.json"
     with locked(cache):
         if not stamp.exists():
-            apt = PrivateApt(cache / "apt", [suite])
+            apt = PrivateApt(cache / "apt", [suite], architecture)
             apt.update()
             archives = apt.download(wanted)
             root.fill(archives)
@@ -65,7 +68,7 @@ def obtain(cache: Path, suite: str, wanted: list[str]) -> Root:
 
 
 def need_amd64() -> None:
-    """Elsewhere the packages would not run."""
+    """Elsewhere the packages would not run, or were not tried."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise Unavailable(f"Debian's packages for x86-64 Linux are used; this machine is {platform.system()} "
                           f"{platform.machine()}")
@@ -104,12 +107,13 @@ class PrivateApt:
     Where the last of the suites has a package, it is taken from there.
     """
 
-    def __init__(self, base: Path, suites: list[str]):
+    def __init__(self, base: Path, suites: list[str], architecture: str = "amd64"):
         need(["apt-get", "apt-cache", "dpkg", "dpkg-deb"],
              "to fetch Debian's packages; it comes with Debian and its derivatives")
         self.base = base
         self.suites = suites
         self.newest = suites[-1]
+        self.architecture = architecture
         self.mirror = _mirror()
         shutil.rmtree(base, ignore_errors=True)  # what a run left that was interrupted
         for folder in ("state/lists/partial", "cache/archives/partial", "etc", "parts"):
@@ -128,7 +132,7 @@ class PrivateApt:
     def _sources(self) -> str:
         signed = f"Signed-By: {KEYRING}\n" if KEYRING.exists() else ""
         return (f"Types: deb\nURIs: {self.mirror}\nSuites: {' '.join(self.suites)}\n"
-                f"Components: main\nArchitectures: amd64\n{signed}")
+                f"Components: main\nArchitectures: {self.architecture}\n{signed}")
 
     def _configuration(self) -> str:
         base = self.base
@@ -141,7 +145,7 @@ class PrivateApt:
             "Dir::Etc::sourceparts": base / "etc/sources.list.d",
             "Dir::Etc::preferences": "/dev/null",
             "Dir::Etc::preferencesparts": base / "parts",
-            "APT::Architecture": "amd64",
+            "APT::Architecture": self.architecture,
             "APT::Sandbox::User": "",
             "APT::Install-Recommends": "false",
             "APT::Default-Release": "",
@@ -150,7 +154,8 @@ class PrivateApt:
             "Debug::NoLocking": "true",
         }
         lines = [f'{name} "{value}";' for name, value in settings.items()]
-        return "\n".join(["#clear APT::Architectures;", 'APT::Architectures { "amd64"; };', *lines]) + "\n"
+        only = ["#clear APT::Architectures;", f'APT::Architectures {{ "{self.architecture}"; }};']
+        return "\n".join([*only, *lines]) + "\n"
 
     def update(self) -> None:
         run(["apt-get", "-q", "-o", "APT::Update::Error-Mode=any", "update"],
