@@ -52,7 +52,7 @@ class Restored:
     def recording(self) -> Recording:
         """In the form in which clones of machines are compared."""
         said = [(0, block) for block in self.before] + [(AFTER, block) for block in self.after]
-        records = [Record(flags, index, 0.0, block) for index, (flags, block) in enumerate(said)]
+        records = [Record(flags, index, None, block) for index, (flags, block) in enumerate(said)]
         return Recording(self.number, {"blocks": records})
 
 
