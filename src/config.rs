@@ -104,17 +104,14 @@ impl Config {
     pub fn install(self) -> Result<(), Error> {
         environment::requires()?;
         let terms = self.terms();
-        let mut made = self.install_sources(move || store_terms(&terms))?;
-        #[cfg(target_os = "linux")]
-        if made == Installation::Busy && wait_for_installation() {
-            made = Installation::Found;
-        }
-        match made {
+        match self.install_sources(move || store_terms(&terms))? {
             Installation::Made => {
                 let terms = ProcessTerms.terms();
                 terms.admit(terms.standing(&facts()).level)
             }
             Installation::Found => Err(Error::AlreadyInstalled),
+            #[cfg(target_os = "linux")]
+            Installation::Busy if wait_for_installation() => Err(Error::AlreadyInstalled),
             #[cfg(target_os = "linux")]
             Installation::Busy => Err(Error::Installing),
         }

@@ -17,10 +17,22 @@ use super::{SNAPRNG_OK, answer, buffer};
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snaprng_fill(buf: *mut c_void, len: usize) -> c_int {
     // SAFETY: the caller's contract.
-    match unsafe { buffer(buf, len) } {
-        Ok(out) => answer(crate::fill(out)),
-        Err(code) => code,
+    let out = match unsafe { buffer(buf, len) } {
+        Ok(out) => out,
+        Err(code) => return code,
+    };
+    // The usual lengths of keys and ids, as one value.
+    if put_buffered::<16>(out) || put_buffered::<32>(out) {
+        return SNAPRNG_OK;
     }
+    answer(crate::fill(out))
+}
+
+/// Fills `out` if it has this length and the bytes are in the buffer.
+#[inline(always)]
+fn put_buffered<const N: usize>(out: &mut [u8]) -> bool {
+    let Ok(out) = <&mut [u8; N]>::try_from(out) else { return false };
+    crate::local::buffered().map(|bytes| *out = bytes).is_some()
 }
 
 /// OpenSSL's contract for RAND_bytes, over the same generator as snaprng_fill.

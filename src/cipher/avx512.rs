@@ -376,3 +376,37 @@ pub(super) unsafe fn groups(double_rounds: u32, key: &Key, first: u64, out: &mut
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_vector_register_keeps_a_word_of_key_or_keystream() {
+        if !std::arch::is_x86_feature_detected!("avx512f") {
+            return println!("SKIPPED: registers of the avx512 kernel: this CPU does not have it");
+        }
+        macro_rules! copy {
+            ($($x:literal)*) => {
+                concat!($("vmovdqu64 [{left} + 64 * ", $x, "], zmm", $x, "\n",)*)
+            };
+        }
+        for whole in 1..=4 {
+            let mut out = [0; 4 * GROUP];
+            let mut left = [0; 32 * 64];
+            // SAFETY: the CPU has AVX-512; whole groups, from block 0.
+            unsafe { groups(10, &super::super::OF_TESTS, 0, &mut out[..whole * GROUP]) };
+            // SAFETY: there is room for 32 registers.
+            unsafe {
+                asm!(
+                    copy!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15),
+                    copy!(16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31),
+                    left = in(reg) left.as_mut_ptr(),
+                    options(nostack),
+                );
+            }
+            super::super::assert_tells_nothing(&left, &out[..whole * GROUP]);
+            assert!(left[16 * 64..].iter().all(|&b| b == 0), "nobody else uses the upper half");
+        }
+    }
+}

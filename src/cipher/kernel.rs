@@ -14,9 +14,12 @@ use super::{avx2, avx512};
 #[cfg(target_arch = "x86_64")]
 use crate::wipe::wipe;
 
-/// Up to here one block after the other beats all kernels, and the portable one, which makes four
-/// blocks at a time, those that make eight and more.
+/// Up to here one block after the other beats all kernels.
 const SINGLE: usize = 2 * BLOCK;
+
+/// Up to here the portable kernel, which makes four blocks at a time, beats those that make eight and
+/// more.
+#[cfg(target_arch = "x86_64")]
 const FEW: usize = 4 * BLOCK;
 
 /// An implementation of the stream.
@@ -181,7 +184,7 @@ mod tests {
         }
     }
 
-    const KEY: Key = *b"any 32 bytes, all different: ABC";
+    const KEY: Key = super::super::OF_TESTS;
 
     #[test]
     fn every_kernel_makes_the_stream_of_the_oracle_at_every_length_and_number_of_rounds() {

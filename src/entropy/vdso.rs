@@ -268,7 +268,9 @@ mod tests {
 
     #[test]
     fn a_clock_that_every_vdso_has_is_found_and_nonsense_is_not() {
-        let image = image().expect("a vDSO");
+        let Some(image) = image() else {
+            return println!("SKIPPED: the vDSO's symbols: there is no vDSO (emulators have none)");
+        };
         let clock = if cfg!(target_arch = "aarch64") {
             c"__kernel_clock_gettime"
         } else {

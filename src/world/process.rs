@@ -223,6 +223,7 @@ impl Identity {
         }
     }
 
+    /// Opens the file. It is read when the word is armed, which the first look does.
     fn open(&self, path: &core::ffi::CStr) {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let Ok(fd) = rustix::fs::openat(CWD, path, flags, Mode::empty()) else { return };
@@ -230,7 +231,6 @@ impl Identity {
         self.device.store(stat.st_dev, Ordering::Relaxed);
         self.inode.store(stat.st_ino, Ordering::Relaxed);
         self.descriptor.store(fd.into_raw_fd(), Ordering::Release);
-        self.record();
     }
 
     fn record(&self) {

@@ -14,6 +14,8 @@ from .tools import need, run
 TARGET = "x86_64-unknown-linux-gnu"
 PACKAGE = "snaprng-vm-guest"
 MODULE = "ptp_vmclock"
+#: For rustc.
+STATIC_FLAGS = "-C target-feature=+crt-static"
 COMPILER = ["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
 # std calls functions that a static glibc warns of (getaddrinfo); nothing here comes near them.
 STATIC = ["-static", "-Wl,--no-warnings"]
@@ -22,7 +24,7 @@ STATIC = ["-static", "-Wl,--no-warnings"]
 def build_guest(manifest: Path) -> Path:
     """Compile the guest program, statically linked so that it can be PID 1 in an otherwise empty filesystem."""
     need(["cargo"], "to compile the guest program; see https://rustup.rs")
-    flags = f"{os.environ.get('RUSTFLAGS', '')} -C target-feature=+crt-static".strip()
+    flags = f"{os.environ.get('RUSTFLAGS', '')} {STATIC_FLAGS}".strip()
     printed = run(
         ["cargo", "build", "--release", "--target", TARGET, "--manifest-path", str(manifest),
          "--message-format", "json-render-diagnostics"],
@@ -73,7 +75,7 @@ def _compile(sources: Path, program: str, root: Path, prefix: Path, flags: list[
 def write_image(path: Path, files: dict[str, Path], toolchain: Toolchain) -> None:
     """Write the archive the kernel unpacks as its root filesystem, with these files by their names in it."""
     modules = _modules(toolchain.modules)
-    archive = _Cpio()
+    archive = Cpio()
     for folder in ("dev", "modules", "proc", "sys", "run"):
         archive.folder(folder)
     archive.character_device("dev/console", 5, 1)
@@ -110,7 +112,7 @@ def _modules(folder: Path) -> dict[str, bytes]:
     return ordered
 
 
-class _Cpio:
+class Cpio:
     """A newc archive; 20 lines of format are less to need than a cpio program."""
 
     def __init__(self) -> None:
