@@ -4,7 +4,7 @@
 //! context and of the provider. They count, and nothing else depends on them, so relaxed atomics
 //! do. There is no lock: a child that a threaded process forked must be able to count.
 
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Four numbers, each of which only grows.
 #[derive(Debug)]
@@ -47,42 +47,55 @@ impl Counts {
             failures: self.failures.load(Ordering::Relaxed),
         }
     }
-
-    #[inline(always)]
-    fn served(&self, bytes: u64) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
 }
 
 /// The counts of one context, and its share of the process's.
 #[derive(Debug)]
 pub(crate) struct Meter {
     own: Counts,
-    share: &'static Counts,
+    share: &'static Share,
+    /// Whether the share is this context's alone.
+    exclusive: bool,
+    /// Whether several threads may count at once.
+    shared: AtomicBool,
 }
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { own: Counts::new(), share: &SHARES[next % SHARES.len()].0 }
+        let free = SHARES.iter().find(|share| share.take());
+        Self {
+            own: Counts::new(),
+            share: free.unwrap_or(&OVERFLOW),
+            exclusive: free.is_some(),
+            shared: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on several threads may use the context at once. Until OpenSSL says so, only one
+    /// does (EVP_RAND(7)): if several do all the same, counts are lost, and nothing else.
+    pub(crate) fn share_between_threads(&self) {
+        self.shared.store(true, Ordering::Relaxed);
     }
 
     /// A request was served.
     #[inline(always)]
     pub(crate) fn served(&self, bytes: usize) {
-        self.own.served(bytes as u64);
-        self.share.served(bytes as u64);
+        let alone = !self.shared.load(Ordering::Relaxed);
+        add(&self.own.requests, 1, alone);
+        add(&self.own.bytes, bytes as u64, alone);
+        let alone = alone && self.exclusive;
+        add(&self.share.counts.requests, 1, alone);
+        add(&self.share.counts.bytes, bytes as u64, alone);
     }
 
     pub(crate) fn reseeded(&self) {
-        self.own.reseeds.fetch_add(1, Ordering::Relaxed);
-        self.share.reseeds.fetch_add(1, Ordering::Relaxed);
+        add(&self.own.reseeds, 1, false);
+        add(&self.share.counts.reseeds, 1, false);
     }
 
     pub(crate) fn refused(&self) {
-        self.own.failures.fetch_add(1, Ordering::Relaxed);
-        self.share.failures.fetch_add(1, Ordering::Relaxed);
+        add(&self.own.failures, 1, false);
+        add(&self.share.counts.failures, 1, false);
     }
 
     /// The counts of this context.
@@ -91,10 +104,30 @@ impl Meter {
     }
 }
 
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if self.exclusive {
+            // What was counted stays; whoever takes the share next sees all of it.
+            self.share.taken.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// Whoever is alone need not lock the bus, which takes longer than all else here.
+#[inline(always)]
+fn add(count: &AtomicU64, more: u64, alone: bool) {
+    if alone {
+        count.store(count.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    } else {
+        count.fetch_add(more, Ordering::Relaxed);
+    }
+}
+
 /// The counts of the process, over all contexts that ever were: those of a process that was forked
 /// include its parent's up to then.
 pub(crate) fn of_process() -> Totals {
-    SHARES.iter().map(|share| share.0.totals()).fold(Totals::default(), |sum, share| Totals {
+    let shares = SHARES.iter().chain([&OVERFLOW]);
+    shares.map(|share| share.counts.totals()).fold(Totals::default(), |sum, share| Totals {
         requests: sum.requests + share.requests,
         bytes: sum.bytes + share.bytes,
         reseeds: sum.reseeds + share.reseeds,
@@ -102,14 +135,31 @@ pub(crate) fn of_process() -> Totals {
     })
 }
 
-/// Threads have contexts of their own, which are dealt shares in turn, so that counting does not
-/// make processors wait for each other's caches.
-static SHARES: [Share; 32] = [const { Share(Counts::new()) }; 32];
-static NEXT: AtomicUsize = AtomicUsize::new(0);
+/// A context has one of its own for as long as it lives and while there are some, so that threads
+/// do not wait for each other's caches. A child that was forked leaves those taken whose threads it
+/// does not have.
+static SHARES: [Share; 256] = [const { Share::new() }; 256];
+
+/// Of all contexts that found none.
+static OVERFLOW: Share = Share::new();
 
 /// Two cache lines: processors fetch them in pairs.
+#[derive(Debug)]
 #[repr(align(128))]
-struct Share(Counts);
+struct Share {
+    taken: AtomicBool,
+    counts: Counts,
+}
+
+impl Share {
+    const fn new() -> Self {
+        Self { taken: AtomicBool::new(false), counts: Counts::new() }
+    }
+
+    fn take(&self) -> bool {
+        !self.taken.load(Ordering::Relaxed) && !self.taken.swap(true, Ordering::Acquire)
+    }
+}
 
 /// For debuggers and tests, which find it by name: the counts of the process, in the order in which
 /// `docs/openssl.md` lists them.
@@ -145,9 +195,33 @@ mod tests {
         assert_eq!(own, Totals { requests: 2, bytes: 12, reseeds: 1, failures: 1 });
         // Other tests count, too.
         assert!(of_process().bytes >= before.bytes + 12);
+        drop(meter);
+        assert!(of_process().bytes >= before.bytes + 12, "what was counted stays");
         let mut counts = [0; 3];
         // SAFETY: there is room for three.
         assert_eq!(unsafe { snaprng_openssl_counts(counts.as_mut_ptr(), 3) }, 4);
         assert!(counts[1] >= 12);
+    }
+    #[test]
+    fn threads_that_share_a_context_lose_no_count() {
+        let meter = Meter::new();
+        meter.share_between_threads();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..10_000).for_each(|_| meter.served(2)));
+            }
+        });
+        assert_eq!(meter.totals(), Totals { requests: 40_000, bytes: 80_000, ..Totals::default() });
+    }
+
+    #[test]
+    fn contexts_that_find_no_share_of_their_own_count_all_the_same() {
+        let before = of_process();
+        let meters: Vec<_> = (0..SHARES.len() + 10).map(|_| Meter::new()).collect();
+        assert!(meters.iter().any(|meter| !meter.exclusive));
+        meters.iter().for_each(|meter| meter.served(1));
+        assert!(of_process().requests >= before.requests + meters.len() as u64);
+        drop(meters);
+        assert!(Meter::new().exclusive, "shares are given back");
     }
 }

@@ -163,8 +163,11 @@ unsafe extern "C" fn reseed(
 }
 
 /// Nothing needs a lock, so none is made: a lock that a thread holds while another one forks is
-/// held in the child for ever.
-unsafe extern "C" fn enable_locking(_context: *mut c_void) -> c_int {
+/// held in the child for ever. That threads share the context is good to know for the counts.
+unsafe extern "C" fn enable_locking(context: *mut c_void) -> c_int {
+    // SAFETY: OpenSSL's contract.
+    let Some(context) = (unsafe { self::context(context) }) else { return 0 };
+    context.meter.share_between_threads();
     1
 }
 
