@@ -107,8 +107,8 @@ def _note_block(result: Comparison, owner: dict[bytes, int], block: bytes, clone
     else:
         result.shared += 1
         result.shared_streams[name] = result.shared_streams.get(name, 0) + 1
-        last = result.last_shared_ms
-        result.last_shared_ms = record.milliseconds if last is None else max(last, record.milliseconds)
+        known = [time for time in (result.last_shared_ms, record.milliseconds) if time is not None]
+        result.last_shared_ms = max(known, default=None)
 
 
 def _look_back(result: Comparison, owner: dict[bytes, int], recordings: list[Recording], pattern: str) -> None:

@@ -55,6 +55,22 @@ def something_is_shared(pattern: str, what: str, condition: Condition = after_re
     return check
 
 
+def all_clones_do_the_same(pattern: str, what: str, first: int = 1000) -> Check:
+    """A control that leaves no room for chance: output for output, every clone has the same."""
+    def check(recordings: list[Recording]) -> Verdict:
+        firsts = [
+            {name: [record.output for record in records][:first]
+             for name, records in select(recording, pattern, after_resume).items()}
+            for recording in recordings
+        ]
+        complete = bool(firsts[0]) and all(len(outputs) == first for streams in firsts for outputs in streams.values())
+        holds = complete and all(streams == firsts[0] for streams in firsts)
+        verb = "As it must" if holds else "It should be seen that"
+        return Verdict(f"{verb}, {what} give all {len(firsts)} clones the same: each of the first {first} outputs "
+                       "after the resume.", holds, {"control": True, "outputs": sum(map(len, firsts[0].values()))})
+    return check
+
+
 def kernel_repeats(pattern: str) -> Check:
     """A control: the scenario is about a kernel that has not reseeded, so that must be the case."""
     return something_is_shared(pattern, "the kernel's getrandom repeats itself in the clones")
@@ -131,6 +147,38 @@ def witness_is(stream: str, witness: str, state: str) -> Check:
         return Verdict(f"{stream} reports the witness {witness} {' and '.join(sorted(seen))} (expected: {state}).",
                        seen == {state}, {"witness": witness, "states": sorted(seen)})
     return check
+
+
+def openssl_runs_on(generator: str, worker: str) -> Check:
+    """OpenSSL names the generator of this worker; and if it is the provider's, its own counts are what was asked."""
+    def check(recordings: list[Recording]) -> Verdict:
+        reports = _reports(recordings, f"{worker}/RAND_bytes")
+        seen = {report.get("generator", "no report") for report in reports}
+        if seen != {generator}:
+            return Verdict(f"RAND_bytes of {worker} runs on {' and '.join(sorted(seen))} (expected: {generator}).",
+                           False)
+        if {report["provider"] for report in reports} == {"default"}:
+            return Verdict(f"RAND_bytes of {worker} runs on {generator}, as OpenSSL has it.", True)
+        counts = [recording.facts(f"{worker}/RAND_bytes/protection-end") for recording in recordings]
+        counted = [(int(count["bytes"]), int(count["failures"])) for count in counts]
+        asked = [(_bytes_asked_for(recording, f"{worker}/RAND_*"), 0) for recording in recordings]
+        agree = counted == asked and all(number > 0 for number, _ in asked)
+        return Verdict(f"RAND_bytes of {worker} runs on {generator}: by its own count it served {_each(counted)} bytes "
+                       f"in the clones, of {_each(asked)} that were asked for.", agree,
+                       {"counted": counted, "asked": asked})
+    return check
+
+
+def _bytes_asked_for(recording: Recording, pattern: str) -> int:
+    """In all requests, also those that were not written down."""
+    return sum(
+        int(recording.facts(f"{name}/summary")["asked"]) * len(records[0].output)
+        for name, records in select(recording, pattern, lambda record: True).items()
+    )
+
+
+def _each(pairs: list[tuple[int, int]]) -> str:
+    return ", ".join(str(number) for number, _ in pairs)
 
 
 def generation_ends(worker: str) -> Check:

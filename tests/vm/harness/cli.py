@@ -13,7 +13,7 @@ from .checks import Verdict, workers_are_complete
 from .cloning import Laboratory
 from .errors import GuestFailure, Unavailable
 from .report import Result, Terminal, measurements, write_json, write_not_run
-from .scenarios import C_ABI, INIT, SCENARIOS, Scenario
+from .scenarios import C_ABI, INIT, OPENSSL, SCENARIOS, Scenario
 
 HERE = Path(__file__).resolve().parent.parent
 ROOT = HERE.parent.parent
@@ -81,7 +81,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     folder = Path(tempfile.mkdtemp(prefix="snaprng-vm-"))
     try:
         image = folder / "image"
-        guest_image.write_image(image, _programs(options.guest, chosen, folder, terminal), toolchain)
+        guest_image.write_image(image, _files(options.guest, chosen, folder, terminal), toolchain)
         laboratory = Laboratory(folder, toolchain, image, options.clones, terminal.progress)
         results = []
         for scenario in chosen:
@@ -98,15 +98,19 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     return PASSED if all(result.passed for result in results) else FAILED
 
 
-def _programs(guest: Path | None, chosen: list[Scenario], folder: Path, terminal: Terminal) -> dict[str, Path]:
-    """The programs that the chosen scenarios need, by their names in the image."""
+def _files(guest: Path | None, chosen: list[Scenario], folder: Path, terminal: Terminal) -> dict[str, Path]:
+    """What the chosen scenarios need, by the names in the image."""
+    wanted = {worker.program for scenario in chosen for worker in scenario.workers}
     if guest is None:
         terminal.progress("compiling the guest program")
-    programs = {INIT: guest or guest_image.build_guest(HERE / "guest/Cargo.toml")}
-    if any(worker.program == C_ABI for scenario in chosen for worker in scenario.workers):
+    files = {INIT: guest or guest_image.build_guest(HERE / "guest/Cargo.toml")}
+    if C_ABI in wanted:
         terminal.progress("compiling the C program on the static library")
-        programs[C_ABI] = guest_image.build_c_guest(HERE / "guest/c", ROOT, folder / "c-library")
-    return programs
+        files[C_ABI] = guest_image.build_c_abi_guest(HERE / "guest/c", ROOT, folder / "built" / C_ABI)
+    if OPENSSL in wanted:
+        terminal.progress("compiling the provider and the C program on OpenSSL")
+        files |= guest_image.build_openssl_guest(HERE / "guest/c", ROOT, folder / "built" / OPENSSL)
+    return files
 
 
 def _judge(scenario: Scenario, laboratory: Laboratory) -> Result:

@@ -20,7 +20,7 @@ class Record:
 
     flags: int
     index: int
-    milliseconds: float  # since the worker knew of the resume
+    milliseconds: float | None  # since the worker knew of the resume; None where no time was taken
     output: bytes
 
 

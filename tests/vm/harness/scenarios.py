@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from .analyse import after_agent, before_agent, within
 from .checks import (
     Check,
+    all_clones_do_the_same,
     clocks_are_equal,
     cut_requests_differ,
     first_output_is_new,
@@ -13,6 +14,7 @@ from .checks import (
     level_is,
     measured,
     nothing_is_shared,
+    openssl_runs_on,
     refuses_until_settled,
     reports_no_diversity,
     something_is_shared,
@@ -26,32 +28,35 @@ LOOK_AFTER_MS = 64_500
 SAME_GUID = "8ff1e3a5-1d0e-4a57-9a0c-3b6c6a0d5a11"
 # The programs in the guest's image.
 INIT = "init"  # guest/src
-C_ABI = "c-abi"  # guest/c, which has one body, of the same name: the busy one through the C ABI
+C_ABI = "c-abi"  # guest/c/c-abi, which has one body, of the same name: the busy one through the C ABI
+OPENSSL = "openssl"  # guest/c/openssl, likewise: the busy one on the system's OpenSSL
 
 
 @dataclass(frozen=True)
 class Worker:
-    """One process in the guest. `options` are the words of guest/src/plan.rs, or of guest/c/main.c."""
+    """One process in the guest. `options` are the words of guest/src/plan.rs, or of guest/c/busy.c."""
 
     name: str
     options: str = ""
     body: str = "busy"
     owned: tuple[str, ...] = ("plain",)
     keep: int = 4000
+    variables: str = ""  # of its environment, as a shell has them
 
     @property
     def program(self) -> str:
-        return C_ABI if self.body == C_ABI else INIT
+        return self.body if self.body in (C_ABI, OPENSSL) else INIT
 
     @property
     def is_busy(self) -> bool:
         """Whether it asks through the snapshot and on, and so is the first to know of the resume."""
-        return self.body in ("busy", C_ABI)
+        return self.body in ("busy", C_ABI, OPENSSL)
 
     def order(self) -> str:
-        owned = f"owned={','.join(self.owned)}"
-        orders = f"body={self.body} {owned} keep={self.keep} {self.options}"
-        return f"worker {self.name} /{self.program} {orders}".rstrip()
+        owned = f"owned={','.join(self.owned)}" if self.program == INIT else ""
+        words = ["worker", self.name, self.variables, f"/{self.program}", f"body={self.body}", owned,
+                 f"keep={self.keep}", self.options]
+        return " ".join(filter(None, words))
 
     def expected(self) -> dict[str, int]:
         """The streams every clone must bring, and how many outputs from after the resume at least."""
@@ -59,6 +64,10 @@ class Worker:
         if not self.is_busy:
             return {"idle": {"snaprng-idle-process": 2000, "snaprng-idle-thread": 2000},
                     "require": {"snaprng-require": 1000}, "agent": {}}[self.body]
+        if self.body == OPENSSL:
+            lasting = ["RAND_bytes", "RAND_priv_bytes"]
+            expected = dict.fromkeys(["plain", "kernel", "RAND_bytes-new-thread", *lasting], self.keep)
+            return expected | {f"{stream}@large": 2 for stream in lasting}
         made_before = ["snaprng-thread", *(f"snaprng-owned-{kind}" for kind in self.owned)]
         if self.body == C_ABI:
             made_before += ["snaprng-RAND_bytes", "snaprng-u64"]
@@ -145,6 +154,33 @@ SCENARIOS = (
         shape=NEVER_TOLD,
         workers=(Worker("main", body=C_ABI),),
         checks=(*NOTHING_SHARED_WITH_EQUAL_CLOCKS, generation_ends("main")),
+    ),
+    Scenario(
+        name="openssl",
+        proves="programs on the system's OpenSSL, equal clocks, VMGenID unchanged: all clones have its own "
+               "RAND_bytes in common, and with the provider configured nothing",
+        shape=NEVER_TOLD,
+        workers=(
+            Worker("stock", body=OPENSSL, keep=2000),
+            Worker("provider", body=OPENSSL, keep=2000, variables="OPENSSL_CONF=/provider.cnf"),
+            Worker("per-call", body=OPENSSL, keep=2000, variables="OPENSSL_CONF=/without-vmclock.cnf"),
+        ),
+        checks=(
+            PLAIN_REPEATS,
+            kernel_repeats("*/kernel"),
+            clocks_are_equal("stock"),
+            openssl_runs_on("CTR-DRBG", "stock"),
+            all_clones_do_the_same("stock/RAND_bytes stock/RAND_priv_bytes",
+                                   "OpenSSL's own RAND_bytes and RAND_priv_bytes"),
+            openssl_runs_on("SNAPRNG", "provider"),
+            openssl_runs_on("SNAPRNG", "per-call"),
+            level_is("provider/RAND_bytes", "synchronous"),
+            level_is("per-call/RAND_bytes", "per-call"),
+            first_output_is_new("provider/RAND_* per-call/RAND_*"),
+            nothing_is_shared("provider/RAND_* per-call/RAND_*", "of RAND_bytes and RAND_priv_bytes with the provider"),
+            nothing_is_shared("per-call/RAND_*", "of a process without vmclock", among=True),
+            measured("stock/RAND_bytes-new-thread", "OpenSSL's own, of a thread that began after the resume"),
+        ),
     ),
     Scenario(
         name="no-cpu-nobody",

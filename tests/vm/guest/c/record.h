@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "generators.h"
+#include "generator.h"
 
 /* The outputs of one generator. */
 typedef struct recorder {

@@ -79,7 +79,7 @@ fn vmclock_address() -> io::Result<String> {
         .ok_or_else(|| io::Error::other("no vmclock page in /proc/iomem"))
 }
 
-/// Start a worker for each line `worker NAME PROGRAM …` until the line `go`.
+/// Start a worker for each line `worker NAME [VARIABLE=VALUE …] PROGRAM …` until the line `go`.
 fn start_workers(orders: impl BufRead) -> io::Result<Vec<(String, Child)>> {
     let mut workers = Vec::new();
     for line in orders.lines() {
@@ -88,7 +88,8 @@ fn start_workers(orders: impl BufRead) -> io::Result<Vec<(String, Child)>> {
         match words.next() {
             Some("go") => return Ok(workers),
             Some("worker") => {
-                workers.push(start_worker(words.collect(), workers.len())?);
+                let words: Vec<&str> = words.collect();
+                workers.push(start_worker(&words, workers.len())?);
             }
             Some("wait") => wait_for_page()?,
             other => return Err(io::Error::other(format!("unknown order {other:?}"))),
@@ -97,12 +98,15 @@ fn start_workers(orders: impl BufRead) -> io::Result<Vec<(String, Child)>> {
     Err(io::Error::other("the orders ended without 'go'"))
 }
 
-fn start_worker(words: Vec<&str>, number: usize) -> io::Result<(String, Child)> {
-    let [name, program, orders @ ..] = words.as_slice() else {
+fn start_worker(words: &[&str], number: usize) -> io::Result<(String, Child)> {
+    let program_at = words.iter().position(|word| word.starts_with('/'));
+    let (before, command) = words.split_at(program_at.unwrap_or(0));
+    let ([name, variables @ ..], [program, orders @ ..]) = (before, command) else {
         return Err(io::Error::other("a worker without a name or a program"));
     };
     let records = File::create(Path::new(RECORDS).join(name))?;
     let child = Command::new(program)
+        .envs(variables.iter().filter_map(|variable| variable.split_once('=')))
         .args(["worker", name])
         .args(orders)
         .arg(format!("number={number}"))

@@ -1,17 +1,12 @@
-/* A worker in C, on the static library: what ../src/busy.rs does, through the C ABI.
- *
- * One loop asks every generator in turn, through the snapshot and on, and whether a generation that was taken before it
- * is current. Nothing here decides whether a test passed: the harness compares what the clones recorded. */
 #define _GNU_SOURCE
-#include <snaprng.h>
+#include "busy.h"
 
 #include <pthread.h>
 #include <sched.h>
 
 #include "check.h"
 #include "clock.h"
-#include "fence.h"
-#include "generators.h"
+#include "controls.h"
 #include "record.h"
 #include "truth.h"
 
@@ -33,8 +28,10 @@ typedef struct subject {
     generator *ask;
     void *state;
     recorder log;
+    int is_control;
 } subject;
 
+static const busy_program *program;
 static const char *worker;
 static unsigned number;
 static size_t keep;
@@ -43,6 +40,7 @@ static subject subjects[MOST];
 static size_t count;
 static recorder large[MOST];
 static size_t large_count;
+static recorder new_thread;
 
 /* When this worker knew of the resume: its time stamps count from here. */
 static struct { uint64_t monotonic, ticks; } zero;
@@ -56,7 +54,7 @@ static void read_orders(int argc, char **argv)
     for (i = 3; i < argc; i++) {
         const char *word = argv[i];
         int known = sscanf(word, "number=%u", &number) == 1 || sscanf(word, "keep=%zu", &keep) == 1 ||
-                    strcmp(word, "body=c-abi") == 0 || strcmp(word, "owned=plain") == 0;
+                    (strncmp(word, "body=", 5) == 0 && strcmp(word + 5, program->body) == 0);
         if (!known)
             fprintf(stderr, "the worker %s was told '%s', which it does not know\n", worker, word);
         CHECK(known);
@@ -64,20 +62,19 @@ static void read_orders(int argc, char **argv)
     CHECK(keep > 0);
 }
 
-static void add(const char *stream, generator *ask, void *state)
+static subject *add(const char *stream, generator *ask, void *state)
 {
     subject *added = &subjects[count++];
     CHECK(count <= MOST);
     added->ask = ask;
     added->state = state;
     recorder_make(&added->log, stream, WIDTH, keep);
+    return added;
 }
 
-static void *new_owned(void)
+void busy_add(const char *stream, generator *ask, void *state)
 {
-    snaprng_t *made;
-    CHECK_IS(snaprng_new(NULL, &made), SNAPRNG_OK);
-    return made;
+    add(stream, ask, state);
 }
 
 /* Ask every generator once; whether this worker knows of the resume. */
@@ -91,42 +88,18 @@ static int pass(int sampled)
             zero.ticks = clock_ticks();
         }
     }
-    fence_ask();
+    if (program->every_pass != NULL)
+        program->every_pass();
     return zero.monotonic != 0;
 }
 
-/* What snaprng says of the thread's generator: first in words for the harness, then as it tells an operator. */
-static char *description(void)
-{
-    static const char *const levels[] = {"per-call", "accepted", "process-only", "synchronous"};
-    static const char *const states[] = {"absent", "active", "stand-in", "unusable", "off"};
-    snaprng_protection_t report = {.size = sizeof report};
-    char operators[4096], *text;
-    size_t length;
-    uint32_t i;
-    FILE *out = open_memstream(&text, &length);
-    CHECK(out != NULL);
-    CHECK_IS(snaprng_protection(&report), SNAPRNG_OK);
-    CHECK(report.level < sizeof levels / sizeof *levels);
-    fprintf(out, "level=%s\n", levels[report.level]);
-    for (i = 0; i < report.witnesses; i++) {
-        int state = snaprng_witness_state(i);
-        CHECK(state >= 0 && (size_t)state < sizeof states / sizeof *states);
-        fprintf(out, "%s=%s\n", snaprng_witness_name(i), states[state]);
-    }
-    CHECK(snaprng_protection_string(operators, sizeof operators) > 0);
-    fprintf(out, "\n%s\n", operators);
-    CHECK(fclose(out) == 0);
-    return text;
-}
-
 /* A thread that first asks after the resume: it saw no change, and the kernel may not have either. */
-static void *newcomer(void *log)
+static void *newcomer(void *nothing)
 {
     size_t i;
     for (i = 0; i < keep; i++)
-        recorder_ask(log, thread_fill, NULL, 0);
-    return NULL;
+        recorder_ask(&new_thread, program->ask_in_new_thread, NULL, 0);
+    return nothing;
 }
 
 static void ask_for_much(void)
@@ -136,7 +109,7 @@ static void ask_for_much(void)
     for (i = 0; i < count; i++) {
         char stream[64];
         recorder *log = &large[large_count];
-        if (strncmp(subjects[i].log.stream, "snaprng", 7) != 0)
+        if (subjects[i].is_control)
             continue;
         snprintf(stream, sizeof stream, "%s@large", subjects[i].log.stream);
         recorder_make(log, stream, LARGE, LARGE_REQUESTS);
@@ -168,36 +141,40 @@ static void write_facts(void)
     write_text(worker, "facts", facts);
 }
 
-int main(int argc, char **argv)
+static void write_description(const char *moment, const char *text)
+{
+    char stream[96];
+    snprintf(stream, sizeof stream, "%s/protection-%s", program->described, moment);
+    write_text(worker, stream, text);
+}
+
+void busy_start(const busy_program *asking, int argc, char **argv)
+{
+    program = asking;
+    read_orders(argc, argv);
+    truth_map();
+    add("plain", plain, plain_seeded())->is_control = 1;
+    add("kernel", kernel, NULL)->is_control = 1;
+    recorder_make(&new_thread, program->new_thread, WIDTH, keep);
+}
+
+void busy_run(void)
 {
     const char *before, *resumed, *end;
-    recorder new_thread;
     pthread_t thread;
     size_t passes, i;
 
-    read_orders(argc, argv);
-    truth_map();
-    CHECK_IS(snaprng_init(NULL), SNAPRNG_OK);
-    add("plain", plain, plain_seeded());
-    add("kernel", kernel, NULL);
-    add("snaprng-thread", thread_fill, NULL);
-    add("snaprng-RAND_bytes", thread_RAND_bytes, NULL);
-    add("snaprng-u64", thread_u64, NULL);
-    add("snaprng-owned-plain", owned, new_owned());
-    recorder_make(&new_thread, "snaprng-new-thread", WIDTH, keep);
-    fence_take();
-
     for (passes = 0; passes < 64; passes++)
         pass(0);
-    before = description();
+    before = program->describe();
     truth_set_ready(number);
     while (!pass(0))
         ;
 
-    resumed = description();
-    fence_renew();
-    add("snaprng-new-owned-plain", owned, new_owned());
-    CHECK(pthread_create(&thread, NULL, newcomer, &new_thread) == 0);
+    resumed = program->describe();
+    if (program->resumed != NULL)
+        program->resumed();
+    CHECK(pthread_create(&thread, NULL, newcomer, NULL) == 0);
     sched_yield();
     for (passes = 1; !is_over(passes);) {
         pass(passes % SAMPLE == 0);
@@ -205,18 +182,18 @@ int main(int argc, char **argv)
             ask_for_much();
     }
     CHECK(pthread_join(thread, NULL) == 0);
-    end = description();
+    end = program->describe();
 
     write_facts();
-    write_text(worker, "snaprng-thread/protection-before", before);
-    write_text(worker, "snaprng-thread/protection-resumed", resumed);
-    write_text(worker, "snaprng-thread/protection-end", end);
-    fence_write(worker);
+    write_description("before", before);
+    write_description("resumed", resumed);
+    write_description("end", end);
+    if (program->write != NULL)
+        program->write(worker);
     for (i = 0; i < count; i++)
         recorder_write(&subjects[i].log, worker);
     for (i = 0; i < large_count; i++)
         recorder_write(&large[i], worker);
     recorder_write(&new_thread, worker);
     CHECK(fflush(stdout) == 0);
-    return 0;
 }

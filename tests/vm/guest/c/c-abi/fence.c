@@ -3,8 +3,8 @@
 #include <snaprng.h>
 
 #include "check.h"
-#include "record.h"
-#include "truth.h"
+#include "../record.h"
+#include "../truth.h"
 
 static snaprng_generation_t taken, renewed;
 static unsigned long asked_before, ended_before, asked_after, current_after;
