@@ -356,6 +356,7 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
         let quickly = self.level == Level::PerCall;
         let spare = Wiped(entropy::absorb(&self.entropy, &mut self.key, quickly)?);
         self.buffer.stock(&spare);
+        self.bytes_since_rekey = self.bytes_since_rekey.saturating_add(spare.len() as u64);
         Ok(())
     }
 

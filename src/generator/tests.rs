@@ -396,6 +396,23 @@ fn a_generator_rekeys_after_a_mebibyte() {
 }
 
 #[test]
+fn bytes_that_absorbs_make_count_towards_the_next_rekey() {
+    let script = Script::with(PER_CALL);
+    let mut generator = script.generator(prefer());
+    bytes(&mut generator, 32).unwrap();
+    let rekeyed = generator.rekeyed_at;
+    script.now.set(script.now.get() + 1);
+    for _ in 0..(1 << 20) / 32 - 2 {
+        bytes(&mut generator, 32).unwrap();
+    }
+    assert_eq!(generator.rekeyed_at, rekeyed);
+    for _ in 0..3 {
+        bytes(&mut generator, 32).unwrap();
+    }
+    assert_ne!(generator.rekeyed_at, rekeyed);
+}
+
+#[test]
 fn a_generator_rekeys_after_a_minute_at_the_next_refill() {
     let script = Script::synchronous();
     let mut generator = script.generator(prefer());
