@@ -6,7 +6,7 @@
 #define _GNU_SOURCE
 #include <time.h>
 
-#include "check.h"
+#include "provider.h"
 
 enum { SIZE = 32, ROUNDS = 201, REQUESTS = 2000 };
 

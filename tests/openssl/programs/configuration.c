@@ -4,7 +4,7 @@
  *   configuration MODULE [LINE...] [-- LINE...]      the lines of the first load, and of the second
  *
  * For each load it prints a line, "bytes" or "no bytes", and then OpenSSL's error stack. */
-#include "check.h"
+#include "provider.h"
 
 static void try(const char *module, char *const *lines)
 {

@@ -5,7 +5,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 
-#include "check.h"
+#include "provider.h"
 
 static const char *module;
 static char **lines;

@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
-#include "check.h"
+#include "provider.h"
 
 enum { THREADS = 16, FORKS = 48, PER_PROCESS = 64 };
 

@@ -9,7 +9,7 @@
 #include <limits.h>
 #include <malloc.h>
 
-#include "check.h"
+#include "provider.h"
 
 static size_t descriptors(void)
 {

@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include "check.h"
+#include "provider.h"
 
 /* struct vmclock_abi, include/uapi/linux/vmclock-abi.h */
 enum { COUNTER = 104 };

@@ -7,7 +7,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 
-#include "check.h"
+#include "provider.h"
 
 /* struct vmclock_abi, include/uapi/linux/vmclock-abi.h */
 enum { FLAGS = 24, COUNTER = 104 };

@@ -6,7 +6,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 
-#include "check.h"
+#include "provider.h"
 
 enum { THREADS = 16 };
 
