@@ -348,6 +348,33 @@ fn each_generator_keeps_its_own_epoch() {
     assert_eq!(script.kernel_calls.get(), before + 2, "and so does the second");
 }
 
+#[test]
+fn a_copy_after_the_first_look_of_a_buffered_request_is_seen_by_its_last() {
+    type Draw = fn(&mut TestGenerator) -> Vec<u8>;
+    let by_slice: Draw = |generator| bytes(generator, 16).unwrap();
+    let by_value: Draw = |generator| generator.convert(|b: [u8; 16]| b.to_vec()).unwrap();
+    for draw in [by_slice, by_value] {
+        let script = Script::synchronous();
+        let mut generator = script.generator(prefer());
+        draw(&mut generator);
+        let buffered = generator.buffer.parts().1[..16].to_vec();
+        script.log.borrow_mut().clear();
+        assert_eq!(draw(&mut generator), buffered);
+        assert_eq!(*script.log.borrow(), ["look", "look"]);
+        // The next one again, and the world is copied as soon as the first look has read it.
+        let buffered = generator.buffer.parts().1[..16].to_vec();
+        script.steps.set(0);
+        script.on_step(|script, number, _| {
+            if number == 1 {
+                script.clone_vm();
+            }
+        });
+        let kernel = script.kernel_calls.get();
+        assert_ne!(draw(&mut generator), buffered);
+        assert_eq!(script.kernel_calls.get(), kernel + 1);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------
 // Keys and the buffer
 
@@ -790,17 +817,19 @@ fn run_copy(script: &Rc<Script>, terms: Terms, how: Copying, at: usize, copy: u6
     let mut generator = script.generator(terms);
     let mut released = Vec::new();
     for (index, length) in
-        [8, 16, 4, 100, 511, 511, 512, 16, 2000, 3, 32, 511, 511, 16].into_iter().enumerate()
+        [8, 16, 4, 100, 511, 511, 512, 16, 2000, 3, 32, 511, 511, 16, 8].into_iter().enumerate()
     {
         let began_after = script.steps.get() > at;
         if index == 9 {
             generator.rekey(b"reseed").unwrap();
         }
         let mut out = vec![0; length];
-        if index % 5 == 4 {
-            one_shot(script, script, &terms, &mut out).unwrap();
-        } else {
-            generator.fill(&mut out).unwrap();
+        match length {
+            _ if index % 5 == 4 => one_shot(script, script, &terms, &mut out).unwrap(),
+            // Both ways of the inlined path.
+            8 => out = generator.convert(|bytes: [u8; 8]| bytes.to_vec()).unwrap(),
+            16 => out = generator.convert(|bytes: [u8; 16]| bytes.to_vec()).unwrap(),
+            _ => generator.fill(&mut out).unwrap(),
         }
         let last_look_after = script.steps.get() > at && script.last_look.get() >= at;
         if if matches!(how, Copying::Unseen) { began_after } else { last_look_after } {
