@@ -29,7 +29,7 @@ use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use zeroize::Zeroize;
 
-use crate::cipher::{self, KEY_LEN, Key, Rounds};
+use crate::cipher::{self, KEY_LEN, Key, Rounds, SPARE};
 use crate::entropy::{self, Diversity, Entropy, Occasion, Settling};
 use crate::error::Error;
 use crate::level::Level;
@@ -354,7 +354,8 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
 
     fn fold_in(&mut self) -> Result<(), Error> {
         let quickly = self.level == Level::PerCall;
-        let spare = Wiped(entropy::absorb(&self.entropy, &mut self.key, quickly)?);
+        let mut spare = Wiped::<SPARE>::ZERO;
+        entropy::absorb(&self.entropy, &mut self.key, quickly, &mut spare)?;
         self.buffer.stock(&spare);
         self.bytes_since_rekey = self.bytes_since_rekey.saturating_add(spare.len() as u64);
         Ok(())

@@ -78,19 +78,17 @@ pub(crate) fn keystream(rounds: Rounds, key: &Key, out: &mut [u8]) {
 }
 
 /// One absorbing step: the block of ChaCha20 under `key XOR input`, with `tweak` where counter and
-/// nonce are. Its first half is the next key; the second may be handed out.
+/// nonce are. Its first half is the next key; the second goes to `spare`, and may be handed out.
 ///
 /// The old key cannot be had back from the block. Whoever knows `key` but not `input`, or `input`
 /// but not `key`, does not know the key of the block and learns nothing about it; copies that know
 /// both, because they are copies, have blocks of their own as soon as their tweaks differ.
-pub(crate) fn step(key: &Key, input: &Key, tweak: &[u8; TWEAK]) -> (Key, [u8; SPARE]) {
+pub(crate) fn step(key: &mut Key, input: &Key, tweak: &[u8; TWEAK], spare: &mut [u8; SPARE]) {
     let mixed: Wiped<KEY_LEN> = Wiped(core::array::from_fn(|i| key[i] ^ input[i]));
     let made = Wiped(block::block(Rounds::Twenty, &mixed, tweak));
-    let (mut next, mut spare) = (Key::default(), [0; SPARE]);
-    let (first, second) = made.split_at(KEY_LEN);
-    next.copy_from_slice(first);
-    spare.copy_from_slice(second);
-    (next, spare)
+    let (next, rest) = made.split_at(KEY_LEN);
+    key.copy_from_slice(next);
+    spare.copy_from_slice(rest);
 }
 
 /// A key whose words are all different.
@@ -192,11 +190,16 @@ mod tests {
 
     #[test]
     fn a_step_depends_on_key_and_input_and_tweak() {
-        let (next, spare) = step(&[1; 32], &[2; 32], &[3; 16]);
+        let step = |key: [u8; 32], input, tweak| {
+            let (mut next, mut spare) = (key, [0; 32]);
+            step(&mut next, &input, &tweak, &mut spare);
+            (next, spare)
+        };
+        let (next, spare) = step([1; 32], [2; 32], [3; 16]);
         for other in [
-            step(&[4; 32], &[2; 32], &[3; 16]),
-            step(&[1; 32], &[4; 32], &[3; 16]),
-            step(&[1; 32], &[2; 32], &[4; 16]),
+            step([4; 32], [2; 32], [3; 16]),
+            step([1; 32], [4; 32], [3; 16]),
+            step([1; 32], [2; 32], [4; 16]),
         ] {
             assert!(next != other.0 && spare != other.1);
         }

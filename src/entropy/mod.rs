@@ -201,13 +201,15 @@ pub(crate) fn gather(
 }
 
 /// Folds fresh bytes into `key`: 16 of the CPU where it has any, then 32 of the kernel (`quickly`,
-/// if the CPU gave some and the caller serves this request alone). Returns bytes that may be handed
-/// out. On an error the key is unchanged.
+/// if the CPU gave some and the caller serves this request alone). `spare` may be handed out: a
+/// place for it and not a result, which would have it at an odd address. On an error the key is
+/// unchanged.
 pub(crate) fn absorb(
     entropy: &impl Entropy,
     key: &mut Key,
     quickly: bool,
-) -> Result<[u8; SPARE], Error> {
+    spare: &mut [u8; SPARE],
+) -> Result<(), Error> {
     let mut cpu = Wiped::<TWEAK>::ZERO;
     let has_cpu = entropy.cpu(&mut *cpu);
     let mut kernel = Wiped::<FULL>::ZERO;
@@ -216,9 +218,8 @@ pub(crate) fn absorb(
     } else {
         entropy.kernel(&mut kernel)?;
     }
-    let (next, spare) = cipher::step(key, &kernel, &cpu);
-    *key = *Wiped(next);
-    Ok(spare)
+    cipher::step(key, &kernel, &cpu, spare);
+    Ok(())
 }
 
 /// The names under which sources are hashed. Part of the documented stream: never renumber.

@@ -97,7 +97,7 @@ fn the_cpu_comes_before_the_kernel() {
     key_of(&entropy);
     assert_eq!(*entropy.calls.borrow(), ["cpu", "cpu seed", "kernel"]);
     let entropy = full();
-    absorb(&entropy, &mut [0; 32], false).unwrap();
+    absorb(&entropy, &mut [0; 32], false, &mut [0; 32]).unwrap();
     assert_eq!(*entropy.calls.borrow(), ["cpu", "kernel"]);
 }
 
@@ -138,7 +138,8 @@ fn without_the_kernel_there_is_no_key_whatever_else_there_is() {
     let entropy = Fixed { kernel: None, injected: Some(1), reseeds: true, ..full() };
     assert_eq!(gather(&entropy, &[0; 32], &occasion()).unwrap_err(), Error::EntropyUnavailable(38));
     let mut key = [7; 32];
-    assert_eq!(absorb(&entropy, &mut key, false), Err(Error::EntropyUnavailable(38)));
+    let outcome = absorb(&entropy, &mut key, false, &mut [0; 32]);
+    assert_eq!(outcome, Err(Error::EntropyUnavailable(38)));
     assert_eq!(key, [7; 32]);
 }
 
@@ -166,8 +167,8 @@ fn diversity_says_what_was_credited() {
 #[test]
 fn an_absorb_depends_on_the_key_on_the_cpu_and_on_the_kernel() {
     let absorbed = |key: u8, cpu, kernel| {
-        let mut key = [key; 32];
-        let spare = absorb(&Fixed { cpu, kernel, ..Fixed::default() }, &mut key, false).unwrap();
+        let (mut key, mut spare) = ([key; 32], [0; 32]);
+        absorb(&Fixed { cpu, kernel, ..Fixed::default() }, &mut key, false, &mut spare).unwrap();
         (key, spare)
     };
     let mut made = vec![
@@ -186,10 +187,10 @@ fn an_absorb_depends_on_the_key_on_the_cpu_and_on_the_kernel() {
 #[test]
 fn the_kernels_code_in_user_space_is_used_beside_cpu_bytes_alone() {
     let entropy = full();
-    absorb(&entropy, &mut [0; 32], true).unwrap();
+    absorb(&entropy, &mut [0; 32], true, &mut [0; 32]).unwrap();
     assert_eq!(*entropy.calls.borrow(), ["cpu", "quickly"]);
     let entropy = Fixed { cpu: None, ..full() };
-    absorb(&entropy, &mut [0; 32], true).unwrap();
+    absorb(&entropy, &mut [0; 32], true, &mut [0; 32]).unwrap();
     assert_eq!(*entropy.calls.borrow(), ["cpu", "kernel"]);
 }
 

@@ -88,6 +88,9 @@ impl Buffer {
 
     /// Wipes what has not been handed out: the rest is wiped.
     pub(super) fn discard(&mut self) {
+        if self.left() == 0 {
+            return;
+        }
         let begin = BUFFER.saturating_sub(self.left());
         self.open = 0;
         self.reserved = 0;
