@@ -46,9 +46,8 @@ fn meaning(policy: Option<&[u8]>, kernel: Option<&[u8]>) -> u8 {
 #[cfg(not(target_os = "linux"))]
 fn read() -> u8 {
     let (policy, kernel) = (std::env::var_os("SNAPRNG_POLICY"), std::env::var_os("SNAPRNG_KERNEL"));
-    let bytes =
-        |value: &Option<std::ffi::OsString>| value.as_ref().map(|v| v.as_encoded_bytes().to_vec());
-    meaning(bytes(&policy).as_deref(), bytes(&kernel).as_deref())
+    let bytes = std::ffi::OsStr::as_encoded_bytes;
+    meaning(policy.as_deref().map(bytes), kernel.as_deref().map(bytes))
 }
 
 #[cfg(target_os = "linux")]

@@ -340,11 +340,9 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
     /// Folds fresh bytes into the key and discards the buffer. Unkeyed until it has worked.
     fn absorb(&mut self) -> Result<(), Error> {
         self.unkey();
-        if self.settling.is_over() {
-            self.fold_in()?;
-        } else {
-            let began = self.entropy.now();
-            self.fold_in()?;
+        let began = (!self.settling.is_over()).then(|| self.entropy.now());
+        self.fold_in()?;
+        if let Some(began) = began {
             self.settling.absorbed(began, self.entropy.settling_time());
         }
         self.keyed = true;

@@ -106,34 +106,33 @@ macro_rules! rotate {
     };
 }
 
-/// Two quarter rounds.
-macro_rules! quarter_rounds {
-    ($a:literal $b:literal $c:literal $d:literal, $e:literal $f:literal $g:literal $h:literal) => {
+/// Half of two quarter rounds: a rotation by a shuffle, and one by shifts.
+macro_rules! half {
+    ($a:literal $b:literal $c:literal $d:literal, $e:literal $f:literal $g:literal $h:literal:
+     $shuffle:literal, $left:literal $right:literal) => {
         concat!(
             add!($a, $b),
             add!($e, $f),
             xor!($d, $a),
             xor!($h, $e),
-            shuffle!($d, 0),
-            shuffle!($h, 0),
+            shuffle!($d, $shuffle),
+            shuffle!($h, $shuffle),
             add!($c, $d),
             add!($g, $h),
             xor!($b, $c),
             xor!($f, $g),
-            rotate!($b, 12, 20, 10),
-            rotate!($f, 12, 20, 11),
-            add!($a, $b),
-            add!($e, $f),
-            xor!($d, $a),
-            xor!($h, $e),
-            shuffle!($d, 32),
-            shuffle!($h, 32),
-            add!($c, $d),
-            add!($g, $h),
-            xor!($b, $c),
-            xor!($f, $g),
-            rotate!($b, 7, 25, 10),
-            rotate!($f, 7, 25, 11),
+            rotate!($b, $left, $right, 10),
+            rotate!($f, $left, $right, 11),
+        )
+    };
+}
+
+/// Two quarter rounds.
+macro_rules! quarter_rounds {
+    ($a:literal $b:literal $c:literal $d:literal, $e:literal $f:literal $g:literal $h:literal) => {
+        concat!(
+            half!($a $b $c $d, $e $f $g $h: 0, 12 20),
+            half!($a $b $c $d, $e $f $g $h: 32, 7 25),
         )
     };
 }

@@ -107,12 +107,23 @@ macro_rules! zero {
     };
 }
 
+/// The first three rows of the initial state, to or onto these registers.
+macro_rules! sigma_and_key {
+    ($with:ident: $a:literal $b:literal $c:literal $d:literal
+     $e:literal $f:literal $g:literal $h:literal $i:literal $j:literal $k:literal $l:literal) => {
+        concat!(
+            $with!("constants": $a at 64, $b at 68, $c at 72, $d at 76),
+            $with!("key": $e at 0, $f at 4, $g at 8, $h at 12),
+            $with!("key": $i at 16, $j at 20, $k at 24, $l at 28),
+        )
+    };
+}
+
 /// The initial state of the set in registers 0 to 15.
 macro_rules! begin_first {
     () => {
         concat!(
-            broadcast!("constants": 0 at 64, 1 at 68, 2 at 72, 3 at 76),
-            broadcast!("key": 4 at 0, 5 at 4, 6 at 8, 7 at 12, 8 at 16, 9 at 20, 10 at 24, 11 at 28),
+            sigma_and_key!(broadcast: 0 1 2 3 4 5 6 7 8 9 10 11),
             "vpbroadcastd zmm12, {low:e}\n",
             "vpaddd zmm12, zmm12, [{constants}]\n",
             "vpbroadcastd zmm13, {high:e}\n",
@@ -125,9 +136,7 @@ macro_rules! begin_first {
 macro_rules! begin_second {
     () => {
         concat!(
-            broadcast!("constants": 16 at 64, 17 at 68, 18 at 72, 19 at 76),
-            broadcast!("key": 20 at 0, 21 at 4, 22 at 8, 23 at 12),
-            broadcast!("key": 24 at 16, 25 at 20, 26 at 24, 27 at 28),
+            sigma_and_key!(broadcast: 16 17 18 19 20 21 22 23 24 25 26 27),
             "vmovdqa32 zmm28, zmm12\n",
             add_broadcast!("constants": 28 at 80),
             "vmovdqa32 zmm29, zmm13\n",
@@ -136,13 +145,11 @@ macro_rules! begin_second {
     };
 }
 
-/// Adds the initial state.
+/// Adds the initial state, but for the number of the first block.
 macro_rules! finish_first {
     () => {
         concat!(
-            add_broadcast!("constants": 0 at 64, 1 at 68, 2 at 72, 3 at 76),
-            add_broadcast!("key": 4 at 0, 5 at 4, 6 at 8, 7 at 12),
-            add_broadcast!("key": 8 at 16, 9 at 20, 10 at 24, 11 at 28),
+            sigma_and_key!(add_broadcast: 0 1 2 3 4 5 6 7 8 9 10 11),
             "vpaddd zmm12, zmm12, [{constants}]\n",
         )
     };
@@ -151,9 +158,8 @@ macro_rules! finish_first {
 macro_rules! finish_second {
     () => {
         concat!(
-            add_broadcast!("constants": 16 at 64, 17 at 68, 18 at 72, 19 at 76, 28 at 80),
-            add_broadcast!("key": 20 at 0, 21 at 4, 22 at 8, 23 at 12),
-            add_broadcast!("key": 24 at 16, 25 at 20, 26 at 24, 27 at 28),
+            sigma_and_key!(add_broadcast: 16 17 18 19 20 21 22 23 24 25 26 27),
+            add_broadcast!("constants": 28 at 80),
             "vpaddd zmm28, zmm28, [{constants}]\n",
         )
     };

@@ -45,21 +45,13 @@ impl Buffer {
     /// Fills `out` with open bytes; false if there are fewer.
     #[inline(always)]
     pub(super) fn fill_from_open(&mut self, out: &mut [u8]) -> bool {
-        let Some(left) = self.open.checked_sub(out.len()) else { return false };
-        let begin = BUFFER.wrapping_sub(self.open);
-        self.open = left;
-        move_out(self.bytes.get_mut(begin..), out)
+        move_out(&mut self.open, &mut self.bytes, out)
     }
 
     /// Fills `out` with bytes of either kind; false if there are fewer.
     pub(super) fn fill(&mut self, out: &mut [u8]) -> bool {
-        if self.reserved == 0 {
-            return self.fill_from_open(out);
-        }
-        let Some(left) = self.reserved.checked_sub(out.len()) else { return false };
-        let begin = BUFFER.wrapping_sub(self.reserved);
-        self.reserved = left;
-        move_out(self.bytes.get_mut(begin..), out)
+        let left = if self.reserved == 0 { &mut self.open } else { &mut self.reserved };
+        move_out(left, &mut self.bytes, out)
     }
 
     /// Replaces what is left by `length` bytes and, made in front of them, the next key.
@@ -107,10 +99,15 @@ impl Buffer {
     }
 }
 
-/// Copies the first bytes of `from` to `out` and wipes them there; false if there are fewer.
+/// Moves the first of the `left` bytes at the end of `bytes` to `out` and wipes them there; false if
+/// there are fewer.
 #[inline(always)]
-fn move_out(from: Option<&mut [u8]>, out: &mut [u8]) -> bool {
-    let Some(bytes) = from.and_then(|rest| rest.get_mut(..out.len())) else { return false };
+fn move_out(left: &mut usize, bytes: &mut [u8; BUFFER], out: &mut [u8]) -> bool {
+    let Some(remainder) = left.checked_sub(out.len()) else { return false };
+    let begin = BUFFER.wrapping_sub(*left);
+    *left = remainder;
+    let taken = bytes.get_mut(begin..).and_then(|rest| rest.get_mut(..out.len()));
+    let Some(bytes) = taken else { return false };
     // Inlined, for what is small: two calls, of memcpy and memset, take longer than this.
     let (large, bytes) = bytes.as_chunks_mut::<16>();
     let (large_out, out) = out.as_chunks_mut::<16>();

@@ -3,12 +3,13 @@
 //! Always a plain pointer, never a buffer: a shared library that is loaded late finds little room
 //! in the static thread-local block.
 //!
-//! In the C libraries (feature `initial_exec`) the pointer is in the *initial-exec* model: at a fixed distance from the
-//! thread pointer, in every thread from its start. What `thread_local!` becomes in a shared library
-//! asks the loader instead (`__tls_get_addr`), which allocates at a thread's first use of a library
-//! that was loaded after the thread had begun, and so is not for signal handlers. Stable Rust
-//! cannot choose the model of a `thread_local!`: the symbol is defined in assembly. musl loads no
-//! libraries with such symbols, and Miri runs no assembly: they keep `thread_local!`.
+//! In shared libraries (feature `initial_exec`) the pointer is in the *initial-exec* model: at a
+//! fixed distance from the thread pointer, in every thread from its start. What `thread_local!`
+//! becomes in a shared library asks the loader instead (`__tls_get_addr`), which allocates at a
+//! thread's first use of a library that was loaded after the thread had begun, and so is not for
+//! signal handlers. Stable Rust cannot choose the model of a `thread_local!`: the symbol is defined
+//! in assembly. musl loads no libraries with such symbols, and Miri runs no assembly: they keep
+//! `thread_local!`.
 #![allow(unsafe_code, reason = "defines and finds a thread-local symbol in assembly")]
 
 use core::sync::atomic::AtomicPtr;

@@ -112,8 +112,8 @@ pub(crate) fn host_says_restored() {
     begin_new_copy();
 }
 
-/// Makes every generator, and every generation, see a copy. The intact word goes first, or a look in between could take
-/// the other for a mere drop.
+/// Makes every generator, and every generation, see a copy. The intact word goes first, or a look in
+/// between could take the other for a mere drop.
 pub(crate) fn begin_new_copy() {
     INTACT.word::<0>().store(0, Ordering::Release);
     WORD.word::<0>().store(0, Ordering::Release);
