@@ -170,6 +170,7 @@ mod local;
 mod policy;
 mod protection;
 mod rng;
+mod sync;
 mod unique;
 mod wipe;
 mod world;
