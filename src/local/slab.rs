@@ -344,7 +344,7 @@ unsafe extern "C" fn on_exit(seat: *mut c_void) {
 // SAFETY: `.init_array` holds pointers to functions that the loader calls once before `main`, or
 // when the library is loaded; the arguments it passes may be ignored (System V gABI).
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
 static AT_LOAD: extern "C" fn() = at_load;
 
 // SAFETY: the pointer is to memory that only the seat's owner uses.

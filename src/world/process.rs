@@ -264,7 +264,7 @@ extern "C" fn at_load() {
 // SAFETY: `.init_array` holds pointers to functions that the loader calls once before `main`, or
 // when the library is loaded; the arguments it passes may be ignored (System V gABI).
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
 static AT_LOAD: extern "C" fn() = at_load;
 
 impl Mapping {
