@@ -1,9 +1,10 @@
 """The steps, each a function that raises if it fails, and their order."""
 
+import os
 import re
 from pathlib import Path
 
-from .commands import SKIP_MARK, UNAVAILABLE, Unprovable, cargo, must, must_unless_unavailable, run
+from .commands import ROOT, SKIP_MARK, UNAVAILABLE, Unprovable, cargo, must, must_unless_unavailable, run
 from .needs import need, need_rust, need_target
 from .terminal import TERMINAL
 
@@ -144,6 +145,15 @@ def criu(skips):
         raise RuntimeError(f"tests/criu/run ended with code {code}")
 
 
+def models(_skips):
+    """What threads share without a lock, under every order in which they may take turns (src/sync.rs)."""
+    need_rust()
+    # Atomics are loom's in this build: a folder of its own, so that the others need not be built again.
+    folder = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "loom"
+    selection = ["--package=snaprng", "--lib", "--locked", "--", "models::", "--nocapture"]
+    cargo("test", *selection, RUSTFLAGS="--cfg loom", CARGO_TARGET_DIR=str(folder))
+
+
 def second_implementation(_skips):
     must(["tests/reference/stream.py", "--check"])
 
@@ -190,6 +200,7 @@ STEPS = {
     "tests": tests,
     "optimized-tests": optimized_tests,
     "kernels": kernels,
+    "models": models,
     "second-implementation": second_implementation,
     "documentation": documentation,
     **{f"check-{target}": other_target(target) for target in OTHER_TARGETS},
