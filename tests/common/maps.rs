@@ -23,7 +23,15 @@ pub(crate) const NOT_DUMPED: &str = "dd";
 
 /// All mappings.
 pub(crate) fn mappings() -> Vec<Mapping> {
-    let smaps = std::fs::read_to_string("/proc/self/smaps").expect("smaps");
+    parse(&std::fs::read_to_string("/proc/self/smaps").expect("smaps"))
+}
+
+/// All mappings of another process.
+pub(crate) fn mappings_of(process: libc::pid_t) -> Vec<Mapping> {
+    parse(&std::fs::read_to_string(format!("/proc/{process}/smaps")).expect("smaps"))
+}
+
+fn parse(smaps: &str) -> Vec<Mapping> {
     let mut mappings: Vec<Mapping> = Vec::new();
     for line in smaps.lines() {
         if let Some(flags) = line.strip_prefix("VmFlags:") {
