@@ -104,7 +104,13 @@ mod linux {
     }
 
     fn open_device(path: &core::ffi::CStr, access: OFlags) -> Result<OwnedFd, Errno> {
-        let fd = rustix::fs::openat(CWD, path, access | OFlags::CLOEXEC, Mode::empty())?;
+        let flags = access | OFlags::CLOEXEC;
+        let fd = loop {
+            match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+                Err(Errno::INTR) => {}
+                outcome => break outcome?,
+            }
+        };
         // Something else under that name (a careless chroot) must not pass for randomness.
         if is_random_device(fd.as_fd()) { Ok(fd) } else { Err(Errno::NODEV) }
     }
