@@ -1,19 +1,22 @@
 //! The less usual ways in which processes come about and go: clone3, vfork, posix_spawn, forks of
-//! forks, many threads that fork, and processes that have the id of another one. Nothing is shared, and who only lends its memory is unharmed.
+//! forks, many threads that fork, forks between any two instructions of a request, and processes
+//! that have the id of another one. Nothing is shared, and who only lends its memory is unharmed.
 //!
 //! Forks as such, and how they meet requests of the library, are in `process_clones.rs`.
 #![cfg(target_os = "linux")]
 
 mod common;
 
+use std::cell::Cell;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::blocks::{assert_nothing_repeats, numbered};
 use common::copies::{Board, Child, WAYS, Way, child, leave, split, split_with_id};
 use common::worlds::{
     self, ALL, NOT_DROPPABLE, PER_CALL, PROCESS_ID, PROCESS_ONLY, SYNCHRONOUS, in_worlds,
 };
-use common::{count, in_fresh_processes, skip};
+use common::{count, in_a_fresh_process, in_fresh_processes, skip};
 use snaprng::{ForkSafety, TrySnapRng};
 
 const RECORD: usize = 2048;
@@ -184,6 +187,185 @@ fn programs_that_are_started_leave_the_generator_unharmed() {
         draw(&mut owned, board.slot(10));
         assert!(generation.is_current(), "no copy that drew anything was made");
         assert_nothing_repeats(&numbered("request", &board.records()));
+    });
+}
+
+// Forks between any two instructions.
+
+#[cfg(target_arch = "x86_64")]
+mod stepping {
+    use super::*;
+
+    /// The trap flag: the kernel raises SIGTRAP after every instruction (Intel SDM, volume 1, 3.4.3.3).
+    const TRAP_FLAG: i64 = 0x100;
+
+    thread_local! {
+        static STATE: Cell<State> = const { Cell::new(State::Idle) };
+    }
+
+    #[derive(Clone, Copy)]
+    pub(super) enum State {
+        Idle,
+        /// A fork after every `stride` instructions; `made` so far, of `most`.
+        Stepping {
+            stride: usize,
+            most: usize,
+            instructions: usize,
+            made: usize,
+        },
+        /// This is the child of that number.
+        Child(usize),
+    }
+
+    pub(super) fn state() -> State {
+        STATE.get()
+    }
+
+    extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        let context = context.cast::<libc::ucontext_t>();
+        // SAFETY: the kernel gives a valid context to a handler with SA_SIGINFO.
+        let flags = unsafe { &mut (*context).uc_mcontext.gregs[libc::REG_EFL as usize] };
+        let state = STATE.get();
+        let State::Stepping { stride, most, mut instructions, mut made } = state else {
+            *flags &= !TRAP_FLAG;
+            return;
+        };
+        if ENDED.load(Ordering::SeqCst) {
+            *flags &= !TRAP_FLAG;
+            return;
+        }
+        *flags |= TRAP_FLAG;
+        instructions += 1;
+        if instructions.is_multiple_of(stride) && made < most {
+            made += 1;
+            match split(Way::RawClone) {
+                // It must be over before the next, or there would be too many.
+                Some(child) => child.join(),
+                None => {
+                    *flags &= !TRAP_FLAG;
+                    return STATE.set(State::Child(made));
+                }
+            }
+        }
+        STATE.set(State::Stepping { stride, most, instructions, made });
+    }
+
+    /// Forks after every `stride` instructions of `request`, `most` times, and returns in each of the
+    /// processes.
+    pub(super) fn fork_everywhere(stride: usize, most: usize, request: impl FnOnce()) {
+        // SAFETY: all zeros is a valid sigaction.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = on_trap as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
+        // SAFETY: the handler is a function of this type.
+        assert_eq!(unsafe { libc::sigaction(libc::SIGTRAP, &action, std::ptr::null_mut()) }, 0);
+        STATE.set(State::Stepping { stride, most, instructions: 0, made: 0 });
+        ENDED.store(false, Ordering::SeqCst);
+        // SAFETY: the signal has a handler, which begins the stepping.
+        unsafe { libc::raise(libc::SIGTRAP) };
+        request();
+        ENDED.store(true, Ordering::SeqCst);
+        if let State::Stepping { instructions, made, .. } = STATE.get() {
+            LAST.0.store(instructions, Ordering::SeqCst);
+            LAST.1.store(made, Ordering::SeqCst);
+        }
+    }
+
+    /// The request is over. Nobody forks from here on, so that nobody takes itself for its parent.
+    static ENDED: AtomicBool = AtomicBool::new(false);
+
+    /// Instructions and forks of the last request.
+    pub(super) static LAST: (AtomicUsize, AtomicUsize) = (AtomicUsize::new(0), AtomicUsize::new(0));
+}
+
+/// Forks after every `stride` instructions of `request`, and compares what all processes are given,
+/// by it and afterwards. How many instructions and forks there were, and blocks compared.
+#[cfg(target_arch = "x86_64")]
+fn forked_everywhere(
+    stride: usize,
+    length: usize,
+    mut request: impl FnMut(&mut [u8]),
+) -> (usize, usize, usize) {
+    const MOST: usize = if cfg!(debug_assertions) { 100 } else { 400 };
+    const AFTER: usize = 64;
+    let board = Board::new(MOST + 1, length + AFTER);
+    let mut out = vec![0; length + AFTER];
+    let (now, after) = out.split_at_mut(length);
+    stepping::fork_everywhere(stride, MOST, || request(now));
+    match stepping::state() {
+        stepping::State::Child(number) => {
+            snaprng::fill(after).expect("bytes");
+            board.slot(number).copy_from_slice(&out);
+            leave(0)
+        }
+        _ => snaprng::fill(after).expect("bytes"),
+    }
+    board.slot(0).copy_from_slice(&out);
+    let (instructions, forks) = (&stepping::LAST.0, &stepping::LAST.1);
+    let (instructions, forks) = (instructions.load(Ordering::SeqCst), forks.load(Ordering::SeqCst));
+    let records = &board.records()[..=forks];
+    // Copies made after the request's last look have what it was given. They are the last ones.
+    let has_it = |fork: &usize| records[*fork][..length] == records[0][..length];
+    let late = (1..=forks).rev().take_while(has_it).count();
+    assert!(late < forks, "{instructions} instructions: no fork came before the last look");
+    let (before, after) = records.split_at(forks + 1 - late);
+    let mut compared = numbered("fork", before);
+    let after = after.iter().map(|record| &record[length..]).collect::<Vec<_>>();
+    compared.extend(numbered("fork after the last look", &after));
+    (instructions, forks, assert_nothing_repeats(&compared))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_fork_between_any_two_instructions_of_a_request_shares_nothing() {
+    in_worlds(&ALL, |_| {
+        let mut owned = worlds::owned();
+        snaprng::reseed(&[]).expect("a rekey");
+        snaprng::fill(&mut [0; 16]).expect("bytes");
+        let (mut forks, mut blocks) = (0, 0);
+        let mut over = |stride: usize, length: usize, request: &mut dyn FnMut(&mut [u8])| {
+            let (_, more, compared) = forked_everywhere(stride, length, request);
+            forks += more;
+            blocks += compared;
+        };
+        // From the buffer: after each instruction, or each few of a build without optimization.
+        let each = if cfg!(debug_assertions) { 11 } else { 1 };
+        over(each, 16, &mut |out| snaprng::fill(out).expect("bytes"));
+        over(each, 16, &mut |out| out.copy_from_slice(&snaprng::bytes::<16>()));
+        over(each, 32, &mut |out| owned.fill(out).expect("bytes"));
+        // Of longer ones, after as many as make enough forks.
+        let (long, large) = if cfg!(debug_assertions) { (997, 1741) } else { (17, 61) };
+        over(long, 32, &mut |out| {
+            snaprng::reseed(&[]).expect("a rekey");
+            snaprng::fill(out).expect("bytes");
+        });
+        over(long, 480, &mut |out| snaprng::fill(out).expect("a refill"));
+        over(large, 1024, &mut |out| snaprng::fill(out).expect("a large request"));
+        let kind = snaprng::protection().fork_safety();
+        count(&format!(
+            "forks between instructions, {kind:?}: {forks} forks, {blocks} blocks compared, 0 shared"
+        ));
+    });
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_fork_between_any_two_instructions_of_a_first_use_shares_nothing() {
+    in_a_fresh_process(|| {
+        let first_use = |out: &mut [u8]| snaprng::fill(out).expect("bytes");
+        // How long it is, from one in a child; then forks over all of it.
+        let length = Board::new(1, size_of::<usize>());
+        child(Way::Fork, || {
+            stepping::fork_everywhere(usize::MAX, 0, || first_use(&mut [0; 32]));
+            let instructions = stepping::LAST.0.load(Ordering::SeqCst);
+            length.slot(0).copy_from_slice(&instructions.to_ne_bytes());
+        })
+        .join();
+        let length = usize::from_ne_bytes(length.slot(0).try_into().expect("a word"));
+        let (instructions, forks, blocks) = forked_everywhere(length / 100 + 1, 32, first_use);
+        count(&format!(
+            "first use: {instructions} instructions, {forks} forks, {blocks} blocks compared, 0 shared"
+        ));
     });
 }
 
