@@ -162,6 +162,9 @@ mod environment;
 #[cfg(target_os = "linux")]
 mod errno;
 mod error;
+#[cfg(all(fuzzing, target_os = "linux"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod generator;
 #[cfg(target_os = "linux")]
 pub mod host;
@@ -190,17 +193,3 @@ pub use rand_core;
 pub use rng::{SnapRng, TrySnapRng};
 pub use unique::{Generation, generation};
 pub use world::{Cause, WitnessState};
-
-/// What the fuzz targets in `fuzz/` call.
-#[cfg(all(fuzzing, target_os = "linux"))]
-#[doc(hidden)]
-pub mod fuzzing {
-    use crate::world::Cause;
-    use crate::world::vmclock::Header;
-
-    /// Whether these bytes are a vmclock page with a counter, or why not; `None` if there are too
-    /// few of them for a header.
-    pub fn validate_vmclock_page(bytes: &[u8]) -> Option<Result<bool, Cause>> {
-        Header::parse(bytes).map(|header| header.validate())
-    }
-}

@@ -131,6 +131,7 @@ fn while_a_link_is_swapped_for_the_file_nothing_behind_the_link_is_ever_read() {
         };
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            let _stop = StopAtLast(&over);
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     swap("page", "link");
@@ -154,9 +155,17 @@ fn while_a_link_is_swapped_for_the_file_nothing_behind_the_link_is_ever_read() {
                 })
                 .join();
             }
-            over.store(true, Ordering::Relaxed);
         });
     });
+}
+
+/// Has another thread stop, also where this one panics.
+struct StopAtLast<'a>(&'a AtomicBool);
+
+impl Drop for StopAtLast<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -111,6 +111,12 @@ pub(super) fn are_still(counter: u64, marker: u64) -> bool {
         && PAGE.holds::<{ abi::MARKER_OFFSET / 8 }>(marker)
 }
 
+/// Where the page is.
+#[cfg(fuzzing)]
+pub(super) fn page_address() -> usize {
+    PAGE.as_ptr().addr()
+}
+
 /// Validates the mapped header again.
 pub(super) fn validate() -> Result<bool, Cause> {
     let identity = u64::from_le(PAGE.word::<0>().load(Ordering::Relaxed));
