@@ -13,8 +13,10 @@ pub(crate) mod draws;
 pub(crate) mod faults;
 pub(crate) mod interruption;
 pub(crate) mod maps;
+pub(crate) mod privileges;
 pub(crate) mod scratch;
 pub(crate) mod seccomp;
+pub(crate) mod sources;
 pub(crate) mod trace;
 pub(crate) mod worlds;
 
