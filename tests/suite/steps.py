@@ -154,6 +154,16 @@ def criu(skips):
         raise RuntimeError(f"tests/criu/run ended with code {code}")
 
 
+def gvisor(skips):
+    need_rust()
+    need({"runsc": "runsc"})
+    code = run(["tests/gvisor/run"], skips)
+    if code == UNAVAILABLE:
+        raise Unprovable(skips.pop())
+    if code != 0:
+        raise RuntimeError(f"tests/gvisor/run ended with code {code}")
+
+
 def second_implementation(_skips):
     must(["tests/reference/stream.py", "--check"])
 
@@ -209,6 +219,7 @@ STEPS = {
     "c-abi": c_abi,
     "openssl": openssl,
     "criu": criu,
+    "gvisor": gvisor,
     "instructions": instructions,
     "benches": benches,
     "supply-chain": supply_chain,
