@@ -95,8 +95,10 @@ impl Recorder {
         header[8..].copy_from_slice(&ticks.to_le_bytes());
         if flags & (AFTER | CUT) == 0 {
             let record = HEADER + self.width;
-            let at = self.asked_before % before_kept(self.width) * record;
+            let number = self.asked_before;
             self.asked_before += 1;
+            let Some(place) = number.checked_rem(before_kept(self.width)) else { return };
+            let at = place * record;
             self.before[at..at + HEADER].copy_from_slice(&header);
             self.before[at + HEADER..at + record].copy_from_slice(&self.output);
             return;
@@ -131,9 +133,10 @@ impl Recorder {
     }
 }
 
-/// Large outputs are kept in smaller numbers.
+/// Large outputs are kept in smaller numbers; the largest not at all, so that the loop spends its time in requests and
+/// not in copying.
 fn before_kept(width: usize) -> usize {
-    (BEFORE_KEPT * 32 / width).clamp(1, BEFORE_KEPT)
+    (BEFORE_KEPT * 32 / width).min(BEFORE_KEPT)
 }
 
 /// Write a frame of text.
