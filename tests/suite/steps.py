@@ -1,0 +1,211 @@
+"""The steps, each a function that raises if it fails, and their order."""
+
+import re
+from pathlib import Path
+
+from .commands import SKIP_MARK, UNAVAILABLE, Unprovable, cargo, must, must_unless_unavailable, run
+from .needs import need, need_rust, need_target
+from .terminal import TERMINAL
+
+#: The benchmarks beside other libraries: a package of its own.
+PEERS = "benches/peers/Cargo.toml"
+
+AARCH64 = "aarch64-unknown-linux-gnu"
+OTHER_TARGETS = [AARCH64, "x86_64-pc-windows-gnu", "x86_64-apple-darwin", "x86_64-unknown-linux-musl"]
+
+
+def formatting(_skips):
+    need_rust()
+    cargo("fmt", "--all", "--check")
+    cargo("fmt", "--manifest-path", "fuzz/Cargo.toml", "--check")
+    cargo("fmt", "--manifest-path", PEERS, "--check")
+
+
+def lints(_skips):
+    need_rust()
+    cargo("clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings")
+    # Without the features, which are peers that take minutes to build.
+    peers = ["--manifest-path", PEERS, "--no-default-features", "--locked"]
+    cargo("clippy", *peers, "--all-targets", "--", "-D", "warnings")
+
+
+def documentation(_skips):
+    need_rust()
+    cargo("doc", "--workspace", "--no-deps", "--locked", RUSTDOCFLAGS="-D warnings")
+
+
+def tests(skips):
+    need_rust()
+    cargo("test", "--workspace", "--locked", "--no-fail-fast", skips=skips)
+    cargo("test", "--manifest-path", PEERS, "--no-default-features", "--locked")
+
+
+def optimized_tests(skips):
+    need_rust()
+    selection = ["--workspace", "--tests", "--release", "--locked", "--no-fail-fast"]
+    cargo("test", *selection, "--", "--include-ignored", skips=skips)
+
+
+#: What SNAPRNG_KERNEL calls the cipher's kernels, and the flag of /proc/cpuinfo that each needs.
+KERNELS = {"portable": None, "avx2": "avx2", "avx512": "avx512f"}
+
+
+def kernels(skips):
+    """The library's own tests, and those with real processes, on each kernel that this CPU has."""
+    need_rust()
+    flags = set(re.findall(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[:1])
+    flags = set(" ".join(flags).split())
+    for kernel, flag in KERNELS.items():
+        if flag and flag not in flags:
+            skip = f"the {kernel} kernel on a real CPU: this one has no {flag} (see avx512-emulated)"
+            TERMINAL.say(SKIP_MARK + skip)
+            skips.append(skip)
+            continue
+        selection = ["--package=snaprng", "--lib", "--tests", "--release", "--locked", "--no-fail-fast"]
+        cargo("test", *selection, skips=skips, SNAPRNG_KERNEL=kernel)
+
+
+def other_target(target: str):
+    def check(_skips):
+        need_rust()
+        need_target(target)
+        cargo("check", "--locked", "--target", target)
+
+    return check
+
+
+def aarch64_tests(skips):
+    need_rust()
+    need_target(AARCH64)
+    need(
+        {
+            "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+            "/usr/aarch64-linux-gnu/lib/crt1.o": "libc6-dev-arm64-cross",
+            "qemu-aarch64": "qemu-user",
+        }
+    )
+    cargo(
+        "test",
+        "--package=snaprng",
+        "--lib",
+        "--test=emulated",
+        "--release",
+        "--locked",
+        f"--target={AARCH64}",
+        skips=skips,
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER="aarch64-linux-gnu-gcc",
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu",
+    )
+
+
+def avx512_emulated(skips):
+    need_rust()
+    need(
+        {
+            "bochs": "bochs",
+            # Bochs' display on a terminal; without it, apt would choose one that needs a desktop.
+            "/usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_term_gui.so": "bochs-term",
+            "/usr/share/bochs/BIOS-bochs-latest": "bochsbios",
+            "/usr/share/bochs/VGABIOS-lgpl-latest": "vgabios",
+            "xorriso": "xorriso",
+            "/usr/lib/ISOLINUX/isolinux.bin": "isolinux",
+            "/usr/lib/syslinux/modules/bios/ldlinux.c32": "syslinux-common",
+            "strip": "binutils",
+        }
+    )
+    must_unless_unavailable(["tests/avx512/run"], skips)
+
+
+def fuzzing(_skips):
+    need_rust()
+    need({"g++": "g++"})
+    must(["fuzz/run", "vmclock_page", "15"])
+
+
+def c_abi(skips):
+    need_rust()
+    must(["tests/capi/run"], skips)
+
+
+def openssl(skips):
+    need_rust()
+    # The rest, which a step of it may do without, it gets itself.
+    need({"openssl": "openssl", "/usr/include/openssl/core_dispatch.h": "libssl-dev"})
+    must(["tests/openssl/run"], skips)
+
+
+def criu(skips):
+    need_rust()
+    need({"pkg-config": "pkg-config", "/usr/include/openssl/core_dispatch.h": "libssl-dev"})
+    code = run(["tests/criu/run"], skips)
+    if code == UNAVAILABLE:
+        raise Unprovable(skips.pop())
+    if code != 0:
+        raise RuntimeError(f"tests/criu/run ended with code {code}")
+
+
+def second_implementation(_skips):
+    must(["tests/reference/stream.py", "--check"])
+
+
+def instructions(_skips):
+    need_rust()
+    need({"valgrind": "valgrind"})
+    code = run(["tests/instructions/run"])
+    if code == UNAVAILABLE:
+        raise Unprovable("the kernel for AVX2, whose instructions are counted, cannot run on this CPU")
+    if code != 0:
+        raise RuntimeError(f"tests/instructions/run ended with code {code}")
+
+
+def benches(_skips):
+    """That they work: the figures of such a short run are worth nothing."""
+    need_rust()
+    cargo("bench", "--locked", "--bench", "library", "--", "--test")
+    peers = ["run", "--release", "--no-default-features", "--locked", "--manifest-path", PEERS]
+    # All tables but that of a kernel that this CPU may not have.
+    tables = ["--tables", "settled,twelve,default,unsettled", "--skip-settling"]
+    cargo(*peers, "--", *tables, "--quick", "--rounds", "1", "--batch", "20")
+
+
+def supply_chain(skips):
+    need_rust()
+    must(["tests/supply_chain/run"], skips)
+
+
+def demo(_skips):
+    need_rust()
+    cargo("run", "--release", "--locked", "--", "demo")
+
+
+def vm_clones(skips):
+    need_rust()
+    need({"pkg-config": "pkg-config", "/usr/include/openssl/core_dispatch.h": "libssl-dev"})
+    must_unless_unavailable(["tests/vm/run"], skips)
+
+
+STEPS = {
+    "format": formatting,
+    "lints": lints,
+    "tests": tests,
+    "optimized-tests": optimized_tests,
+    "kernels": kernels,
+    "second-implementation": second_implementation,
+    "documentation": documentation,
+    **{f"check-{target}": other_target(target) for target in OTHER_TARGETS},
+    "aarch64-tests": aarch64_tests,
+    "avx512-emulated": avx512_emulated,
+    "fuzz": fuzzing,
+    "c-abi": c_abi,
+    "openssl": openssl,
+    "criu": criu,
+    "instructions": instructions,
+    "benches": benches,
+    "supply-chain": supply_chain,
+    "demo": demo,
+    "vm-clones": vm_clones,
+}
+LEFT_OUT_BY_QUICK = ["vm-clones"]
+
+#: What takes hours. Each keeps what it has finished, says so, and goes on from there when it is started again.
+LONG_STEPS = {}
