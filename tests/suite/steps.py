@@ -3,7 +3,16 @@
 import re
 from pathlib import Path
 
-from .commands import SKIP_MARK, UNAVAILABLE, Unprovable, cargo, must, must_unless_unavailable, run
+from .commands import (
+    LONG_HANGS_AFTER_SECONDS,
+    SKIP_MARK,
+    UNAVAILABLE,
+    Unprovable,
+    cargo,
+    must,
+    must_unless_unavailable,
+    run,
+)
 from .needs import need, need_rust, need_target
 from .terminal import TERMINAL
 
@@ -181,7 +190,28 @@ def demo(_skips):
 def vm_clones(skips):
     need_rust()
     need({"pkg-config": "pkg-config", "/usr/include/openssl/core_dispatch.h": "libssl-dev"})
+    must(["tests/vm/run", "--self-test"])
     must_unless_unavailable(["tests/vm/run"], skips)
+
+
+def vm_clones_long(skips):
+    """The whole matrix. Machines that are finished, with these very sources, are left out when it is started again."""
+    need_rust()
+    command = ["tests/vm/run", "--all", "--clones", "8", "--at-least", "1000000"]
+    kept = ["--resume", "tests/vm/.finished", "--record", "tests/vm/results"]
+    must_unless_unavailable([*command, *kept], skips, LONG_HANGS_AFTER_SECONDS)
+
+
+def statistics(skips):
+    need_rust()
+    need({"dieharder": "dieharder"})
+    must_unless_unavailable(["tests/statistics/run"], skips)
+
+
+def statistics_long(skips):
+    need_rust()
+    need({"dieharder": "dieharder"})
+    must_unless_unavailable(["tests/statistics/run", "--long"], skips, LONG_HANGS_AFTER_SECONDS)
 
 
 STEPS = {
@@ -203,9 +233,13 @@ STEPS = {
     "benches": benches,
     "supply-chain": supply_chain,
     "demo": demo,
+    "statistics": statistics,
     "vm-clones": vm_clones,
 }
 LEFT_OUT_BY_QUICK = ["vm-clones"]
 
 #: What takes hours. Each keeps what it has finished, says so, and goes on from there when it is started again.
-LONG_STEPS = {}
+LONG_STEPS = {
+    "vm-clones-long": vm_clones_long,
+    "statistics-long": statistics_long,
+}
