@@ -1,6 +1,7 @@
 """The steps, each a function that raises if it fails, and their order."""
 
 import re
+import tempfile
 from pathlib import Path
 
 from .commands import (
@@ -191,7 +192,9 @@ def vm_clones(skips):
     need_rust()
     need({"pkg-config": "pkg-config", "/usr/include/openssl/core_dispatch.h": "libssl-dev"})
     must(["tests/vm/run", "--self-test"])
-    must_unless_unavailable(["tests/vm/run"], skips)
+    with tempfile.TemporaryDirectory() as streams:
+        must_unless_unavailable(["tests/vm/run", "--streams", streams], skips)
+        must(["tests/statistics/run", "--clones", streams])
 
 
 def vm_clones_long(skips):

@@ -118,10 +118,26 @@ def cut_requests_differ(pattern: str) -> Check:
         if not found.compared:
             return Verdict("The snapshot fell into no large request this time: nothing is learned about those it cuts.",
                            None, _numbers(found) | {"counted_before": True})
+        if found.total and _ended_before(recordings, pattern):
+            return Verdict("The snapshot fell between the end of a large request and the look at who was cloned: all clones "
+                           "read the same time stamp counter at its end. Nothing is learned about those it cuts.", None,
+                           _numbers(found) | {"measured": True})
         text = "is done again and differs in every clone" if not found.total else "comes out the same in clones"
         return Verdict(f"A 64 KiB request that the snapshot cuts in half {text} ({found.compared} blocks compared, "
                        f"{found.total} shared).", not found.total, _numbers(found) | {"counted_before": True})
     return check
+
+
+def _ended_before(recordings: list[Recording], pattern: str) -> bool:
+    """Whether the request had returned when the snapshot was taken, and only the look at who was cloned had not: QEMU
+    stops more often at that look, which leaves its fast path, than its share of the time would make it.
+
+    The time stamp between the two is then a part of the snapshot, and the same in all clones to the tick. With ordinary
+    clocks it never is after the resume; with equal ones it may be, so the machines with ordinary clocks prove more here.
+    """
+    ends = {tuple(recording.facts(f"{name}/summary").get("cut_ended") for name in
+                  select(recording, pattern, cut_in_half)) for recording in recordings}
+    return len(ends) == 1
 
 
 def cut_requests_are_measured(pattern: str) -> Check:

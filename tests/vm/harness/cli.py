@@ -11,11 +11,12 @@ from pathlib import Path
 
 from . import guest_image, packages, test_matrix
 from .checks import Verdict, workers_are_complete
-from .cloning import Laboratory
+from .cloning import Laboratory, Run
 from .errors import GuestFailure, Unavailable
 from .ledger import Ledger, fingerprint, record, write_record
 from .report import Result, Terminal, document_of, measurements, write_json, write_not_run
 from .scenarios import C_ABI, INIT, MATRIX, OPENSSL, SCENARIOS, SPECIAL, Scenario
+from .streams import write_streams
 
 HERE = Path(__file__).resolve().parent.parent
 ROOT = HERE.parent.parent
@@ -68,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--record", type=Path, metavar="FOLDER", help="write long.json and long.md of the matrix to FOLDER")
     parser.add_argument("--at-least", type=int, default=0, metavar="N",
                         help="fail unless N outputs of the matrix were compared and every point was judged")
+    parser.add_argument("--streams", type=Path, metavar="FOLDER",
+                        help="write what each clone's generators gave in points that share nothing to FOLDER/CLONE/MACHINE")
     parser.add_argument("--self-test", action="store_true", help="check the matrix itself, without any machine, and end")
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--clones", type=_clones, default=4, metavar="N",
@@ -107,6 +110,9 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
                 documents.append(document_of(results[-1]))
                 if ledger:
                     ledger.keep(documents[-1])
+                if options.streams and results[-1].run:
+                    write_streams(options.streams, results[-1].scenario, results[-1].run.recordings)
+                results[-1].run = Run([], {}, {}) if results[-1].run else None  # the recordings are large
                 if options.record:
                     seconds = time.monotonic() - started
                     write_record(options.record, record(documents, ROOT, key, toolchain, options.clones, seconds))

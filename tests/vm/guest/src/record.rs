@@ -32,6 +32,8 @@ pub(crate) struct Recorder {
     asked_after: usize,
     errors: usize,
     last_error: String,
+    /// When the request returned that straddles the snapshot.
+    cut_ended: u64,
     output: Vec<u8>,
 }
 
@@ -51,6 +53,7 @@ impl Recorder {
             asked_after: 0,
             errors: 0,
             last_error: String::new(),
+            cut_ended: 0,
             output: vec![0; width],
         }
     }
@@ -74,8 +77,10 @@ impl Recorder {
         }
         let ticks = clock::ticks();
         let outcome = request(&mut self.output);
+        let ended = clock::ticks();
         if flags & AFTER == 0 && truth.clone_id() != 0 {
             flags |= CUT;
+            self.cut_ended = ended;
         }
         match outcome {
             Ok(()) => self.write_down(flags, ticks, sampled),
@@ -126,8 +131,8 @@ impl Recorder {
         out.write_all(before)?;
         out.write_all(&self.kept)?;
         let summary = format!(
-            "asked={}\nasked_after={}\nerrors={}\nlast_error={}\n",
-            self.index, self.asked_after, self.errors, self.last_error
+            "asked={}\nasked_after={}\nerrors={}\nlast_error={}\ncut_ended={}\n",
+            self.index, self.asked_after, self.errors, self.last_error, self.cut_ended
         );
         write_text(worker, &format!("{}/summary", self.stream), &summary, out)
     }
