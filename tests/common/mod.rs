@@ -12,8 +12,10 @@ pub(crate) mod copies;
 pub(crate) mod draws;
 pub(crate) mod interruption;
 pub(crate) mod maps;
+pub(crate) mod privileges;
 pub(crate) mod scratch;
 pub(crate) mod seccomp;
+pub(crate) mod sources;
 pub(crate) mod trace;
 pub(crate) mod worlds;
 

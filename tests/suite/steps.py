@@ -126,10 +126,20 @@ def avx512_emulated(skips):
     must_unless_unavailable(["tests/avx512/run"], skips)
 
 
-def fuzzing(_skips):
-    need_rust()
-    need({"g++": "g++"})
-    must(["fuzz/run", "vmclock_page", "15"])
+#: Each takes an input as a list of decisions: see fuzz/fuzz_targets.
+FUZZ_TARGETS = ["vmclock_page", "sysgenid", "agent_page", "c_abi_structs", "provider_params"]
+FUZZ_SECONDS, FUZZ_LONG_SECONDS = 15, 600
+
+
+def fuzz_for(seconds: int):
+    def fuzz(_skips):
+        need_rust()
+        need({"g++": "g++"})
+        for target in FUZZ_TARGETS:
+            # Prints executions and coverage, and for an input that fails how to run it again.
+            must(["fuzz/run", target, str(seconds)])
+
+    return fuzz
 
 
 def c_abi(skips):
@@ -228,7 +238,7 @@ STEPS = {
     **{f"check-{target}": other_target(target) for target in OTHER_TARGETS},
     "aarch64-tests": aarch64_tests,
     "avx512-emulated": avx512_emulated,
-    "fuzz": fuzzing,
+    "fuzz": fuzz_for(FUZZ_SECONDS),
     "c-abi": c_abi,
     "openssl": openssl,
     "criu": criu,
@@ -243,6 +253,7 @@ LEFT_OUT_BY_QUICK = ["vm-clones"]
 
 #: What takes hours. Each keeps what it has finished, says so, and goes on from there when it is started again.
 LONG_STEPS = {
+    "fuzz-long": fuzz_for(FUZZ_LONG_SECONDS),
     "vm-clones-long": vm_clones_long,
     "statistics-long": statistics_long,
 }

@@ -141,7 +141,7 @@ fn read(mut source: Box<dyn Source>, chunks: u64) -> io::Result<(Tally, u64)> {
         let words = source.fill(&mut chunk)?;
         tally.add(&chunk[..words]);
         bytes += 8 * words as u64;
-        if words < CHUNK {
+        if words == 0 {
             break;
         }
     }

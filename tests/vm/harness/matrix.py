@@ -1,7 +1,7 @@
 """Every combination of what may matter about a machine, the process in it, and the moment of the snapshot: 96 points.
 
-Points that differ only in what a process is or does share a machine, each as a worker of its own. Two that would disturb
-each other do not: where the CPU has no randomness, a privileged process makes the whole kernel reseed.
+Points that differ only in what a process is or does share a machine, each as a worker of its own. Two that would
+disturb each other do not: where the CPU has no randomness, a privileged process makes the whole kernel reseed.
 """
 
 from dataclasses import astuple, dataclass
