@@ -119,8 +119,8 @@ def cut_requests_differ(pattern: str) -> Check:
             return Verdict("The snapshot fell into no large request this time: nothing is learned about those it cuts.",
                            None, _numbers(found) | {"counted_before": True})
         if found.total and _ended_before(recordings, pattern):
-            return Verdict("The snapshot fell between the end of a large request and the look at who was cloned: all clones "
-                           "read the same time stamp counter at its end. Nothing is learned about those it cuts.", None,
+            return Verdict("The snapshot fell between the end of a large request and the look at who was cloned: all "
+                           "clones read the same time stamp counter at its end. Nothing is learned about those it cuts.", None,
                            _numbers(found) | {"measured": True})
         text = "is done again and differs in every clone" if not found.total else "comes out the same in clones"
         return Verdict(f"A 64 KiB request that the snapshot cuts in half {text} ({found.compared} blocks compared, "

@@ -66,11 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--all", action="store_true", help="run the whole matrix: 96 points in 36 machines")
     parser.add_argument("--resume", type=Path, metavar="FOLDER",
                         help="keep what is finished in FOLDER, and leave out what is finished there")
-    parser.add_argument("--record", type=Path, metavar="FOLDER", help="write long.json and long.md of the matrix to FOLDER")
+    parser.add_argument("--record", type=Path, metavar="FOLDER",
+                        help="write long.json and long.md of the matrix to FOLDER")
     parser.add_argument("--at-least", type=int, default=0, metavar="N",
                         help="fail unless N outputs of the matrix were compared and every point was judged")
     parser.add_argument("--streams", type=Path, metavar="FOLDER",
-                        help="write what each clone's generators gave in points that share nothing to FOLDER/CLONE/MACHINE")
+                        help="write what each clone gave, in points that share nothing, to FOLDER/CLONE/MACHINE")
     parser.add_argument("--self-test", action="store_true", help="check the matrix itself, without any machine, and end")
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--clones", type=_clones, default=4, metavar="N",

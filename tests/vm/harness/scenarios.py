@@ -1,4 +1,4 @@
-"""The scenarios: what machine, which workers, and what must come out. Those of the matrix, and two that are not in it."""
+"""The scenarios: what machine, which workers, what must come out. Those of the matrix, and two that are not in it."""
 
 from dataclasses import dataclass
 
@@ -111,7 +111,8 @@ class Scenario:
 
     def all_checks(self) -> list[tuple[str, Check]]:
         """Each with the point it is about, or with no name."""
-        return [("", check) for check in self.checks] + [(name, check) for name, checks in self.points for check in checks]
+        of_points = [(name, check) for name, checks in self.points for check in checks]
+        return [("", check) for check in self.checks] + of_points
 
 
 
@@ -119,7 +120,7 @@ NEVER_TOLD = Shape(cpus=1, guid=SAME_GUID, equal_clocks=True)
 PLAIN_REPEATS = something_is_shared(
     "*/plain", "a plain ChaCha20 generator, seeded before the snapshot, repeats itself in the clones")
 
-# How much is recorded in the machines of the matrix: outputs of each generator, and the time they are asked for at least.
+# How much is recorded in the machines of the matrix: outputs of each generator, and for how long at least.
 MATRIX_KEEP = 600
 MATRIX_RUN_MS = 300
 
