@@ -54,6 +54,10 @@
 //! * Anything about bytes returned *before* a snapshot: both clones have them. Fence operations
 //!   with a [`Generation`]: take it before, ask it just before the result leaves the machine.
 //! * Secrecy of the outputs until the next rekey against whoever holds the snapshot file.
+//! * Where there is no witness at all, that a request which a snapshot cuts in half is made again.
+//!   If the CPU has no randomness either, also later ones may repeat until the kernel has reseeded
+//!   (measured: for 0.3 s, and 1.7 s where a real-time process kept it from that), and a process
+//!   that had settled before may go on to say so: it cannot know.
 //! * FIPS 140. Protection from an attacker who reads live memory. Registers and the stack are not
 //!   wiped; key material is, wherever it was stored.
 //! * Threads made by a bare `CLONE_VM` without `CLONE_SETTLS`: they share one thread's state.

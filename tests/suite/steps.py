@@ -1,9 +1,19 @@
 """The steps, each a function that raises if it fails, and their order."""
 
 import re
+import tempfile
 from pathlib import Path
 
-from .commands import SKIP_MARK, UNAVAILABLE, Unprovable, cargo, must, must_unless_unavailable, run
+from .commands import (
+    LONG_HANGS_AFTER_SECONDS,
+    SKIP_MARK,
+    UNAVAILABLE,
+    Unprovable,
+    cargo,
+    must,
+    must_unless_unavailable,
+    run,
+)
 from .needs import need, need_rust, need_target
 from .terminal import TERMINAL
 
@@ -201,7 +211,30 @@ def demo(_skips):
 def vm_clones(skips):
     need_rust()
     need({"pkg-config": "pkg-config", "/usr/include/openssl/core_dispatch.h": "libssl-dev"})
-    must_unless_unavailable(["tests/vm/run"], skips)
+    must(["tests/vm/run", "--self-test"])
+    with tempfile.TemporaryDirectory() as streams:
+        must_unless_unavailable(["tests/vm/run", "--streams", streams], skips)
+        must(["tests/statistics/run", "--clones", streams])
+
+
+def vm_clones_long(skips):
+    """The whole matrix. Machines that are finished, with these very sources, are left out when it is started again."""
+    need_rust()
+    command = ["tests/vm/run", "--all", "--clones", "8", "--at-least", "1000000"]
+    kept = ["--resume", "tests/vm/.finished", "--record", "tests/vm/results"]
+    must_unless_unavailable([*command, *kept], skips, LONG_HANGS_AFTER_SECONDS)
+
+
+def statistics(skips):
+    need_rust()
+    need({"dieharder": "dieharder"})
+    must_unless_unavailable(["tests/statistics/run"], skips)
+
+
+def statistics_long(skips):
+    need_rust()
+    need({"dieharder": "dieharder"})
+    must_unless_unavailable(["tests/statistics/run", "--long"], skips, LONG_HANGS_AFTER_SECONDS)
 
 
 STEPS = {
@@ -224,6 +257,7 @@ STEPS = {
     "benches": benches,
     "supply-chain": supply_chain,
     "demo": demo,
+    "statistics": statistics,
     "vm-clones": vm_clones,
 }
 LEFT_OUT_BY_QUICK = ["vm-clones"]
@@ -231,4 +265,6 @@ LEFT_OUT_BY_QUICK = ["vm-clones"]
 #: What takes hours. Each keeps what it has finished, says so, and goes on from there when it is started again.
 LONG_STEPS = {
     "fuzz-long": fuzz_for(FUZZ_LONG_SECONDS),
+    "vm-clones-long": vm_clones_long,
+    "statistics-long": statistics_long,
 }
