@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use rand_core::{Rng, SeedableRng};
+
 use super::super::*;
 use crate::entropy::{DIVERSIFIERS, FULL};
 use crate::policy::Facts;
@@ -21,6 +23,7 @@ pub(super) struct Script {
     pub(super) cpu_seed: Cell<Option<u64>>,
     pub(super) kernel_seed: Cell<u64>,
     pub(super) injected: Cell<bool>,
+    pub(super) injected_bytes: Cell<Key>,
     pub(super) may_reseed_kernel: Cell<bool>,
     /// How many calls of the kernel succeed before it fails; none: for ever.
     pub(super) kernel_fails_after: Cell<Option<u32>>,
@@ -30,8 +33,11 @@ pub(super) struct Script {
     pub(super) cpu_seed_calls: Cell<u32>,
     pub(super) seeded_in: Cell<Option<[u64; 5]>>,
     pub(super) steps: Cell<usize>,
-    /// The point just before the last look read anything.
+    /// The points just before the last look read anything, just before the CPU was last
+    /// asked, and after output was last made or moved.
     pub(super) last_look: Cell<usize>,
+    pub(super) last_draw: Cell<usize>,
+    pub(super) last_made: Cell<usize>,
     pub(super) hook: RefCell<Option<Hook>>,
     pub(super) log: RefCell<Vec<&'static str>>,
 }
@@ -53,6 +59,7 @@ impl Script {
             cpu_seed: Cell::new(Some(1)),
             kernel_seed: Cell::new(2),
             injected: Cell::new(false),
+            injected_bytes: Cell::new(Key::default()),
             may_reseed_kernel: Cell::new(false),
             kernel_fails_after: Cell::new(None),
             draws: Cell::new(0),
@@ -62,6 +69,8 @@ impl Script {
             seeded_in: Cell::new(None),
             steps: Cell::new(0),
             last_look: Cell::new(0),
+            last_draw: Cell::new(0),
+            last_made: Cell::new(0),
             hook: RefCell::new(None),
             log: RefCell::new(Vec::new()),
         })
@@ -92,8 +101,13 @@ impl Script {
     /// Any other point: after it was done.
     pub(super) fn point(&self, name: &'static str) {
         let number = self.steps.replace(self.steps.get() + 1);
-        if name == "look" {
-            self.last_look.set(number);
+        match name {
+            "look" => self.last_look.set(number),
+            "cpu" => self.last_draw.set(number),
+            "made" | "made a block" | "made half" | "claimed" | "moved some" | "stepped" => {
+                self.last_made.set(number);
+            }
+            _ => {}
         }
         if let Some(hook) = self.hook.borrow().as_ref() {
             hook(self, number, name);
@@ -110,7 +124,8 @@ impl Script {
         let mut key = Key::default();
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&count.to_le_bytes());
-        cipher::keystream(Rounds::Twenty, &key, out);
+        // Not our own: what the sources do is no step of the generator.
+        rand_chacha::ChaCha20Rng::from_seed(key).fill_bytes(out);
     }
 
     pub(super) fn generator(self: &Rc<Self>, terms: Terms) -> TestGenerator {
@@ -135,7 +150,9 @@ impl World for Rc<Script> {
         (now.counter, now.marker, now.process) == (words.counter, words.marker, words.process)
     }
 
-    fn confirm_process(&self) {}
+    fn confirm_process(&self) {
+        self.point("confirmed the process");
+    }
 
     fn facts(&self) -> Facts {
         self.step("facts");
@@ -186,7 +203,9 @@ impl Entropy for Rc<Script> {
         self.may_reseed_kernel.get()
     }
 
-    fn injected(&self, _: &Epoch, _: &mut Key) -> bool {
+    fn injected(&self, _: &Epoch, out: &mut Key) -> bool {
+        self.point("injected");
+        *out = self.injected_bytes.get();
         self.injected.get()
     }
 
