@@ -341,7 +341,7 @@ fn play(case: &Case, plan: &Plan) -> Outcome {
 /// Eight bytes, or all there are of fewer. With each length by itself.
 fn units(bytes: &[u8]) -> impl Iterator<Item = (usize, u64)> {
     let length = bytes.len().min(8);
-    bytes.chunks_exact(length).map(|unit| number(unit))
+    bytes.chunks_exact(length).map(number)
 }
 
 fn number(unit: &[u8]) -> (usize, u64) {
