@@ -88,6 +88,26 @@ fn a_key_that_made_earlier_bytes_is_gone() {
 }
 
 #[test]
+fn nothing_of_a_thread_that_has_ended_is_left() {
+    in_worlds(&[SYNCHRONOUS, PROCESS_ONLY], |_| {
+        let others = generators();
+        let others: HashSet<&[u8]> = others.windows(16).collect();
+        let alive = std::thread::spawn(|| {
+            draw(32);
+            generators()
+        });
+        let alive = alive.join().expect("a thread");
+        let (buffered, _) = alive.as_chunks::<16>();
+        let random = |block: &&[u8; 16]| {
+            block.iter().filter(|&&byte| byte != 0).count() > 10 && !others.contains(&block[..])
+        };
+        let buffered = buffered.iter().filter(random).flatten().copied().collect::<Vec<u8>>();
+        assert!(buffered.len() > BUFFER / 2, "{} bytes of what would have come", buffered.len());
+        assert!(!holds(&generators(), &buffered), "its buffer or its key");
+    });
+}
+
+#[test]
 fn the_key_of_a_large_request_is_gone_with_it() {
     in_worlds(&[SYNCHRONOUS, PROCESS_ONLY], |_| {
         draw(32);

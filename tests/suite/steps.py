@@ -168,6 +168,11 @@ def benches(_skips):
     cargo(*peers, "--", *tables, "--quick", "--rounds", "1", "--batch", "20")
 
 
+def supply_chain(skips):
+    need_rust()
+    must(["tests/supply_chain/run"], skips)
+
+
 def demo(_skips):
     need_rust()
     cargo("run", "--release", "--locked", "--", "demo")
@@ -196,6 +201,7 @@ STEPS = {
     "criu": criu,
     "instructions": instructions,
     "benches": benches,
+    "supply-chain": supply_chain,
     "demo": demo,
     "vm-clones": vm_clones,
 }
