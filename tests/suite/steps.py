@@ -144,6 +144,11 @@ def criu(skips):
         raise RuntimeError(f"tests/criu/run ended with code {code}")
 
 
+def wrong_orders(_skips):
+    need_rust()
+    must(["tests/mutants/wrong_orders"])
+
+
 def second_implementation(_skips):
     must(["tests/reference/stream.py", "--check"])
 
@@ -208,4 +213,6 @@ STEPS = {
 LEFT_OUT_BY_QUICK = ["vm-clones"]
 
 #: What takes hours. Each keeps what it has finished, says so, and goes on from there when it is started again.
-LONG_STEPS = {}
+LONG_STEPS = {
+    "wrong-orders": wrong_orders,
+}
