@@ -449,7 +449,6 @@ fn copied_with(case: &Case, plan: &Plan) -> Covered {
     let base = play(case, plan);
     let mut covered = Covered::default();
     let (begin, end) = base.attack;
-    assert!(end - begin >= case.points, "{}: {} points", case.name, end - begin);
     covered.points = end - begin;
     covered.names.extend(&base.names[begin..end]);
     for how in case.ways {
@@ -466,6 +465,8 @@ fn copied_with(case: &Case, plan: &Plan) -> Covered {
             covered.units += copies.compared;
         }
     }
+    // Last: what is shared is told first.
+    assert!(end - begin >= case.points, "{}: {} points", case.name, end - begin);
     covered
 }
 
