@@ -36,7 +36,7 @@ use crate::level::Level;
 use crate::point::point;
 use crate::policy::{Policy, Terms};
 use crate::wipe::Wiped;
-use crate::world::{Epoch, World};
+use crate::world::{Epoch, Words, World};
 
 mod buffer;
 
@@ -154,9 +154,27 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             return None;
         }
         compiler_fence(Ordering::SeqCst);
-        let bytes = self.buffer.take_open()?;
+        let bytes = self.buffer.take_open();
         compiler_fence(Ordering::SeqCst);
-        self.world.unmoved(&words).then_some(bytes)
+        if bytes.is_some() && self.world.unmoved(&words) {
+            return bytes;
+        }
+        self.close_if_moved(&words);
+        None
+    }
+
+    /// Makes sure that nothing is open after a copy in the middle of the inlined path.
+    ///
+    /// A fork wipes a thread's generator. If it comes between reading how much is open and writing
+    /// how much is left, the child finds that many bytes open that are all zeros, under an epoch of
+    /// all zeros that its cleared process page matches: whoever tried the inlined path again, instead
+    /// of looking, would be given them.
+    #[cold]
+    #[inline(never)]
+    fn close_if_moved(&mut self, words: &Words) {
+        if !self.world.unmoved(words) {
+            self.unkey();
+        }
     }
 
     #[cold]

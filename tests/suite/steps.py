@@ -116,10 +116,20 @@ def avx512_emulated(skips):
     must_unless_unavailable(["tests/avx512/run"], skips)
 
 
-def fuzzing(_skips):
-    need_rust()
-    need({"g++": "g++"})
-    must(["fuzz/run", "vmclock_page", "15"])
+#: Each takes an input as a list of decisions: see fuzz/fuzz_targets.
+FUZZ_TARGETS = ["vmclock_page", "sysgenid", "agent_page", "c_abi_structs", "provider_params"]
+FUZZ_SECONDS, FUZZ_LONG_SECONDS = 15, 600
+
+
+def fuzz_for(seconds: int):
+    def fuzz(_skips):
+        need_rust()
+        need({"g++": "g++"})
+        for target in FUZZ_TARGETS:
+            # Prints executions and coverage, and for an input that fails how to run it again.
+            must(["fuzz/run", target, str(seconds)])
+
+    return fuzz
 
 
 def c_abi(skips):
@@ -147,6 +157,16 @@ def criu(skips):
 def wrong_orders(_skips):
     need_rust()
     must(["tests/mutants/wrong_orders"])
+
+
+def gvisor(skips):
+    need_rust()
+    need({"runsc": "runsc"})
+    code = run(["tests/gvisor/run"], skips)
+    if code == UNAVAILABLE:
+        raise Unprovable(skips.pop())
+    if code != 0:
+        raise RuntimeError(f"tests/gvisor/run ended with code {code}")
 
 
 def second_implementation(_skips):
@@ -200,10 +220,11 @@ STEPS = {
     **{f"check-{target}": other_target(target) for target in OTHER_TARGETS},
     "aarch64-tests": aarch64_tests,
     "avx512-emulated": avx512_emulated,
-    "fuzz": fuzzing,
+    "fuzz": fuzz_for(FUZZ_SECONDS),
     "c-abi": c_abi,
     "openssl": openssl,
     "criu": criu,
+    "gvisor": gvisor,
     "instructions": instructions,
     "benches": benches,
     "supply-chain": supply_chain,
@@ -215,4 +236,5 @@ LEFT_OUT_BY_QUICK = ["vm-clones"]
 #: What takes hours. Each keeps what it has finished, says so, and goes on from there when it is started again.
 LONG_STEPS = {
     "wrong-orders": wrong_orders,
+    "fuzz-long": fuzz_for(FUZZ_LONG_SECONDS),
 }

@@ -176,6 +176,8 @@ impl Run {
             SeenLate(requests) => self.later.set(Some((requests, how, own))),
             Fork | Restore => {
                 script.kernel_seed.set(own);
+                // One kernel gives no two processes the same, after it has reseeded either.
+                self.later.set(self.later.get().map(|(requests, how, _)| (requests, how, own)));
                 script.change(|e| (e.process, e.copy) = (own, own));
                 if how == Restore {
                     script.change(|e| e.machine += 1);
