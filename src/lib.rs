@@ -184,6 +184,7 @@ mod generator;
 pub mod host;
 mod level;
 mod local;
+mod point;
 mod policy;
 mod protection;
 mod rng;

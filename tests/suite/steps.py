@@ -164,6 +164,11 @@ def criu(skips):
         raise RuntimeError(f"tests/criu/run ended with code {code}")
 
 
+def wrong_orders(_skips):
+    need_rust()
+    must(["tests/mutants/wrong_orders"])
+
+
 def gvisor(skips):
     need_rust()
     need({"runsc": "runsc"})
@@ -264,6 +269,7 @@ LEFT_OUT_BY_QUICK = ["vm-clones"]
 
 #: What takes hours. Each keeps what it has finished, says so, and goes on from there when it is started again.
 LONG_STEPS = {
+    "wrong-orders": wrong_orders,
     "fuzz-long": fuzz_for(FUZZ_LONG_SECONDS),
     "vm-clones-long": vm_clones_long,
     "statistics-long": statistics_long,
