@@ -4,6 +4,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from .claims import missing
 from .commands import (
     LONG_HANGS_AFTER_SECONDS,
     SKIP_MARK,
@@ -208,6 +209,17 @@ def supply_chain(skips):
     must(["tests/supply_chain/run"], skips)
 
 
+def claims(_skips):
+    wrong = missing(STEPS.keys() | LONG_STEPS.keys())
+    if wrong:
+        raise RuntimeError("the table in tests/README.md: " + "; ".join(wrong))
+
+
+def mutants(_skips):
+    need_rust()
+    must(["tests/mutants/run"], hangs_after=LONG_HANGS_AFTER_SECONDS)
+
+
 def demo(_skips):
     need_rust()
     cargo("run", "--release", "--locked", "--", "demo")
@@ -261,6 +273,7 @@ STEPS = {
     "instructions": instructions,
     "benches": benches,
     "supply-chain": supply_chain,
+    "claims": claims,
     "demo": demo,
     "statistics": statistics,
     "vm-clones": vm_clones,
@@ -270,6 +283,7 @@ LEFT_OUT_BY_QUICK = ["vm-clones"]
 #: What takes hours. Each keeps what it has finished, says so, and goes on from there when it is started again.
 LONG_STEPS = {
     "wrong-orders": wrong_orders,
+    "mutants": mutants,
     "fuzz-long": fuzz_for(FUZZ_LONG_SECONDS),
     "vm-clones-long": vm_clones_long,
     "statistics-long": statistics_long,
