@@ -4,7 +4,6 @@
 //! away. What an owned generator may choose for itself is its policy, which weaker witnesses it
 //! accepts, and its personalization.
 
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -15,6 +14,7 @@ use crate::environment;
 use crate::error::Error;
 use crate::generator::Embedder;
 use crate::policy::{Policy, Terms};
+use crate::sync::{self, AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::world::{self, Installation};
 
 /// Where the `vmclock` page is to be had.
@@ -265,13 +265,15 @@ fn facts() -> crate::policy::Facts {
     world::SystemWorld.facts()
 }
 
-/// The terms in force for the per-thread generators. Atomics, for they are read in signal handlers;
-/// stored once, before the installation that vouches for them is published.
-static POLICY: AtomicU8 = AtomicU8::new(UNKNOWN);
-static ACCEPT_MARKER: AtomicBool = AtomicBool::new(false);
-static ACCEPT_LATE: AtomicBool = AtomicBool::new(false);
-static ROUNDS: AtomicU8 = AtomicU8::new(Rounds::Twenty as u8);
-static PERSONALIZATION: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+// The terms in force for the per-thread generators. Atomics, for they are read in signal handlers;
+// stored once, before the installation that vouches for them is published.
+sync::statics! {
+    static POLICY: AtomicU8 = AtomicU8::new(UNKNOWN);
+    static ACCEPT_MARKER: AtomicBool = AtomicBool::new(false);
+    static ACCEPT_LATE: AtomicBool = AtomicBool::new(false);
+    static ROUNDS: AtomicU8 = AtomicU8::new(Rounds::Twenty as u8);
+    static PERSONALIZATION: [AtomicU64; 4] = sync::array![AtomicU64::new(0); 4];
+}
 
 /// Not stored yet: taken for the strictest policy.
 const UNKNOWN: u8 = u8::MAX;
@@ -296,7 +298,7 @@ impl Embedder for ProcessTerms {
     fn terms(&self) -> Terms {
         let policy = Policy::from_code(POLICY.load(Ordering::Acquire));
         let mut personalization = Key::default();
-        for (part, cell) in personalization.chunks_exact_mut(8).zip(&PERSONALIZATION) {
+        for (part, cell) in personalization.chunks_exact_mut(8).zip(PERSONALIZATION.iter()) {
             part.copy_from_slice(&cell.load(Ordering::Relaxed).to_le_bytes());
         }
         Terms {
@@ -309,3 +311,6 @@ impl Embedder for ProcessTerms {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;

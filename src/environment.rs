@@ -103,7 +103,7 @@ mod linux {
     // SAFETY: `.init_array` holds pointers to functions that the loader calls once before `main`,
     // or when the library is loaded; the arguments it passes may be ignored (System V gABI).
     #[used]
-    #[unsafe(link_section = ".init_array")]
+    #[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
     static AT_LOAD: extern "C" fn() = at_load;
 }
 

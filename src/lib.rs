@@ -188,6 +188,7 @@ mod point;
 mod policy;
 mod protection;
 mod rng;
+mod sync;
 mod unique;
 mod wipe;
 mod world;

@@ -4,20 +4,21 @@
 //! nothing that was handed in is lost. A reader may meet a sum half-way: it absorbs whatever it
 //! finds, and rekeys once more when the writer clears the process word afterwards.
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
 use blake2::Blake2s256;
 use blake2::digest::{Digest, Update};
 
 use super::stamp::Stamp;
 use crate::cipher::Key;
+use crate::sync::{self, AtomicU64, Ordering};
 use crate::world::Epoch;
 
-static CELL: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
-static COUNT: AtomicU64 = AtomicU64::new(0);
+sync::statics! {
+    static CELL: [AtomicU64; 4] = sync::array![AtomicU64::new(0); 4];
+    static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// The VM epoch in which unique bytes were handed in last. In a later one, all clones have them.
-static UNIQUE_IN: Stamp = Stamp::new();
+    /// The VM epoch in which unique bytes were handed in last. In a later one, all clones have them.
+    static UNIQUE_IN: Stamp = Stamp::new();
+}
 
 /// Adds `unique` to the cell. The caller moves the process word afterwards.
 ///
@@ -37,7 +38,7 @@ pub(crate) fn publish(unique: &[u8], epoch: &Epoch) {
 
 /// Reads the cell; true if unique bytes were handed in in this VM epoch.
 pub(super) fn read(epoch: &Epoch, out: &mut Key) -> bool {
-    for (to, cell) in out.chunks_exact_mut(8).zip(&CELL) {
+    for (to, cell) in out.chunks_exact_mut(8).zip(CELL.iter()) {
         to.copy_from_slice(&cell.load(Ordering::Acquire).to_le_bytes());
     }
     UNIQUE_IN.get(epoch).is_some()
@@ -58,6 +59,9 @@ fn hash(domain: &[u8], number: u64, bytes: &[u8]) -> Key {
     Update::update(&mut hasher, bytes);
     hasher.finalize().into()
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(test)]
 mod tests {

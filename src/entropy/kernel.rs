@@ -30,8 +30,10 @@ pub(super) fn count() -> u64 {
     COUNT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// When a generator of this process first looked at the machine that it is on.
-static SETTLING_BEGAN: Stamp = Stamp::new();
+crate::sync::statics! {
+    /// When a generator of this process first looked at the machine that it is on.
+    static SETTLING_BEGAN: Stamp = Stamp::new();
+}
 
 pub(super) fn settling_began(epoch: &Epoch, now: u64) -> u64 {
     SETTLING_BEGAN.get(epoch).unwrap_or_else(|| {
@@ -130,7 +132,7 @@ mod linux {
     /// The descriptor that the ioctl is made on; -1 where it is not wanted or was refused.
     static RESEED_ON: AtomicI32 = AtomicI32::new(-1);
     static RESEED_REFUSED: AtomicBool = AtomicBool::new(false);
-    static RESEEDED_IN: Stamp = Stamp::new();
+    crate::sync::statics! { static RESEEDED_IN: Stamp = Stamp::new(); }
 
     /// What must be opened before a sandbox closes: called once, at install.
     pub(crate) fn prepare() {

@@ -340,7 +340,7 @@ impl Entropy for SystemEntropy {
     }
 
     fn cpu_seed(&self, epoch: &Epoch, needed: bool, out: &mut [u8; FULL]) -> bool {
-        static SEEDED_IN: stamp::Stamp = stamp::Stamp::new();
+        crate::sync::statics! { static SEEDED_IN: stamp::Stamp = stamp::Stamp::new(); }
         if !needed && SEEDED_IN.get(epoch).is_some() {
             return false;
         }

@@ -5,8 +5,7 @@
 //! writer that finds another one of its process at work gives up for the same reason; one that was
 //! only copied here by a fork, in the middle of its work, is overtaken.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-
+use crate::sync::{self, AtomicU32, AtomicU64, Ordering, fence};
 use crate::world::Epoch;
 
 /// A record of `(VM epoch, value)`; empty at first.
@@ -20,12 +19,14 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) const fn new() -> Self {
-        Self {
-            sequence: AtomicU64::new(0),
-            writer: AtomicU32::new(0),
-            words: [const { AtomicU64::new(0) }; 5],
-            value: AtomicU64::new(0),
+    sync::constructor! {
+        pub(super) fn new() -> Self {
+            Self {
+                sequence: AtomicU64::new(0),
+                writer: AtomicU32::new(0),
+                words: sync::array![AtomicU64::new(0); 5],
+                value: AtomicU64::new(0),
+            }
         }
     }
 
@@ -71,6 +72,9 @@ impl Stamp {
         (same && still).then_some(value)
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(test)]
 mod tests {

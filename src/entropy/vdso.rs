@@ -13,11 +13,12 @@
 
 use core::ffi::{CStr, c_uint, c_void};
 use core::ptr::{null_mut, with_exposed_provenance};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 use super::FULL;
+use crate::sync::{self, AtomicBool, Exclusive, Ordering};
 
 #[cfg(target_arch = "aarch64")]
 const NAME: &CStr = c"__kernel_getrandom";
@@ -37,16 +38,29 @@ struct Parameters {
 }
 
 /// States that there are; more calls than that at the same time ask the kernel itself.
-const STATES: usize = 32;
+const STATES: usize = if cfg!(all(test, loom)) { 2 } else { 32 };
 
 /// Apart from each other, so that two threads do not share a cache line, and on no page's border.
 const STRIDE: usize = 256;
 
 /// Bytes on which a state's flag is alone.
 #[repr(align(128))]
-struct Taken(AtomicBool);
+struct Taken {
+    flag: AtomicBool,
+    state: Exclusive,
+}
 
-static TAKEN: [Taken; STATES] = [const { Taken(AtomicBool::new(false)) }; STATES];
+impl Taken {
+    sync::constructor! {
+        fn new() -> Self {
+            Self { flag: AtomicBool::new(false), state: Exclusive::new() }
+        }
+    }
+}
+
+sync::statics! {
+    static TAKEN: [Taken; STATES] = sync::array![Taken::new(); STATES];
+}
 
 /// The function, the states, and the size of one. Stored in this order; null where there is none.
 static FUNCTION: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
@@ -100,17 +114,23 @@ pub(super) fn fill(out: &mut [u8; FULL]) -> bool {
 fn take() -> Option<usize> {
     let somewhere = 0u8;
     // Stacks are apart from each other by more than their guard pages.
-    let begin = (&raw const somewhere).addr() >> 16;
+    // (A model must do the same each time.)
+    let begin = if cfg!(all(test, loom)) { 0 } else { (&raw const somewhere).addr() >> 16 };
     (0..STATES).map(|i| (begin + i) % STATES).find(|&index| {
         TAKEN.get(index).is_some_and(|taken| {
-            !taken.0.load(Ordering::Relaxed) && !taken.0.swap(true, Ordering::Acquire)
+            let free = !taken.flag.load(Ordering::Relaxed);
+            let won = free && !taken.flag.swap(true, Ordering::Acquire);
+            if won {
+                taken.state.is_mine();
+            }
+            won
         })
     })
 }
 
 fn give_back(index: usize) {
     if let Some(taken) = TAKEN.get(index) {
-        taken.0.store(false, Ordering::Release);
+        taken.flag.store(false, Ordering::Release);
     }
 }
 
@@ -230,6 +250,9 @@ mod elf {
         usize::try_from(u64_at(image, at)?).ok()
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(test)]
 mod tests {

@@ -19,14 +19,17 @@
 
 use core::ffi::c_void;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
+#[cfg(not(all(test, loom)))]
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 use crate::config::{self, ProcessTerms};
 use crate::entropy::SystemEntropy;
 use crate::errno;
 use crate::generator::Generator;
+use crate::sync::{
+    self, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Exclusive, Ordering, compiler_fence,
+};
 use crate::world::{SystemWorld, World};
 
 use super::tls;
@@ -49,6 +52,7 @@ pub(super) fn with_generator<R>(serve: impl FnOnce(&mut LocalGenerator) -> R) ->
         return None;
     }
     let in_use = InUse::begin(&seat.busy);
+    seat.used.is_mine();
     // SAFETY: it lies in a chunk that is never unmapped, and is valid or all zeros, which is valid
     // too. Only this thread uses it; a handler on this thread finds it busy; a child has a copy of
     // its own.
@@ -102,24 +106,29 @@ pub(super) struct Seat {
     /// [`BUSY`] while the generator is in use. An atomic, for handlers on the owner's thread read it;
     /// a whole word, for a byte that was just stored is slower to load again.
     busy: AtomicU64,
+    /// Stands for the generator.
+    used: Exclusive,
 }
 
+#[cfg(not(all(test, loom)))]
 const _: () = assert!(core::mem::offset_of!(Seat, busy) == 0x30);
 
 /// What the thread-local pointer holds once the thread is ending and its generator is gone.
 const OVER: *mut Seat = core::ptr::without_provenance_mut(1);
 
 /// Chunks double in size, so that few pointers serve any number of threads.
-const FIRST_CHUNK: usize = 64;
-const CHUNKS: usize = 16;
+const FIRST_CHUNK: usize = if cfg!(all(test, loom)) { 1 } else { 64 };
+const CHUNKS: usize = if cfg!(all(test, loom)) { 2 } else { 16 };
 
-static SLAB: [AtomicPtr<Seat>; CHUNKS] = [const { AtomicPtr::new(null_mut()) }; CHUNKS];
+sync::statics! {
+    static SLAB: [AtomicPtr<Seat>; CHUNKS] = sync::array![AtomicPtr::new(null_mut()); CHUNKS];
 
-/// How many seats may have to be reclaimed because their owner's exit does not give them back.
-static UNARMED: AtomicUsize = AtomicUsize::new(0);
+    /// How many seats may have to be reclaimed because their owner's exit does not give them back.
+    static UNARMED: AtomicUsize = AtomicUsize::new(0);
+}
 
 /// The `pthread_key` whose destructor gives seats back; `NO_KEY` if there is none.
-static EXIT_KEY: AtomicU32 = AtomicU32::new(NO_KEY);
+static EXIT_KEY: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(NO_KEY);
 const NO_KEY: u32 = u32::MAX;
 
 /// glibc keeps the values of the first 32 keys in the thread itself and allocates for later ones.
@@ -133,7 +142,7 @@ fn settle_in() -> Option<*mut Seat> {
         return None;
     }
     config::ensure_installed().ok()?;
-    let taken = take_seat()?;
+    let taken = take_seat(SystemWorld.look().copy)?;
     let seat: *mut Seat = core::ptr::from_ref(taken).cast_mut();
     let order = Ordering::Relaxed;
     match tls::with(|slot| slot.compare_exchange(null_mut(), seat, order, order)) {
@@ -149,8 +158,7 @@ fn settle_in() -> Option<*mut Seat> {
     }
 }
 
-fn take_seat() -> Option<&'static Seat> {
-    let copy = SystemWorld.look().copy;
+fn take_seat(copy: u64) -> Option<&'static Seat> {
     for index in 0..CHUNKS {
         let seats = chunk(index)?;
         if let Some(seat) = seats.iter().find(|seat| seat.take_if_free(copy)) {
@@ -220,6 +228,7 @@ impl Seat {
     }
 
     fn wipe(&self) {
+        self.used.is_mine();
         // SAFETY: whoever calls this owns the seat and is not using the generator.
         unsafe { &mut *self.generator }.wipe();
         // SAFETY: as above; all zeros is a valid generator.
@@ -258,8 +267,10 @@ fn chunk(index: usize) -> Option<&'static [Seat]> {
 fn map_chunk(count: usize) -> Option<*mut Seat> {
     let seats = map(count * size_of::<Seat>())?.cast::<Seat>();
     let generators = map(count * size_of::<LocalGenerator>())?.cast::<LocalGenerator>();
+    #[cfg(not(all(test, loom)))]
     let length = count * size_of::<LocalGenerator>();
     // Hygiene, no witness: where the kernel knows one of these not, copies of keys live longer.
+    #[cfg(not(all(test, loom)))]
     for advice in [Advice::LinuxWipeOnFork, Advice::LinuxDontDump] {
         // SAFETY: our own, private, anonymous mapping, which holds nothing yet.
         let _ = unsafe { madvise(generators.cast(), length, advice) };
@@ -271,6 +282,7 @@ fn map_chunk(count: usize) -> Option<*mut Seat> {
             busy: AtomicU64::new(FREE),
             generator: generators.wrapping_add(number),
             _away: [0; 3],
+            used: Exclusive::new(),
         };
         // SAFETY: within the mapping, aligned (a mapping begins at a page), not shared yet.
         unsafe { seats.wrapping_add(number).write(seat) };
@@ -287,6 +299,20 @@ fn unmap_chunk(seats: *mut Seat, count: usize) {
     let _ = unsafe { munmap(seats.cast(), count * size_of::<Seat>()) };
 }
 
+/// A model maps once for each interleaving, more often than the kernel allows: from the heap there.
+#[cfg(all(test, loom))]
+fn map(length: usize) -> Option<*mut c_void> {
+    let memory = vec![0u128; length.div_ceil(16) + 512].leak();
+    let aligned = memory.as_mut_ptr().addr().next_multiple_of(4096);
+    Some(memory.as_mut_ptr().with_addr(aligned).cast())
+}
+
+#[cfg(all(test, loom))]
+unsafe fn munmap(_: *mut c_void, _: usize) -> Result<(), ()> {
+    Ok(())
+}
+
+#[cfg(not(all(test, loom)))]
 fn map(length: usize) -> Option<*mut c_void> {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice.
@@ -318,11 +344,14 @@ unsafe extern "C" fn on_exit(seat: *mut c_void) {
 // SAFETY: `.init_array` holds pointers to functions that the loader calls once before `main`, or
 // when the library is loaded; the arguments it passes may be ignored (System V gABI).
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
 static AT_LOAD: extern "C" fn() = at_load;
 
 // SAFETY: the pointer is to memory that only the seat's owner uses.
 unsafe impl Sync for Seat {}
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(test)]
 mod tests {
@@ -373,6 +402,7 @@ mod tests {
             busy: AtomicU64::new(FREE),
             generator: state.as_mut_ptr(),
             _away: [0; 3],
+            used: Exclusive::new(),
         };
         let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
         UNARMED.fetch_add(1, Ordering::Relaxed);

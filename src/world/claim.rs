@@ -5,13 +5,13 @@
 //! the winner's own thread goes that way at once. A child that finds the claim of a process that
 //! is not its own takes it over, since the thread that would finish it does not exist here.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{self, AtomicU64, Ordering};
 
 const OPEN: u64 = 0;
 const DONE: u64 = u64::MAX;
 
 /// How often a loser yields its time slice before it gives up: a few milliseconds at most.
-const YIELDS: u32 = 256;
+const YIELDS: u32 = if cfg!(all(test, loom)) { 2 } else { 256 };
 
 /// A claim on work that is done once, or again each time it is opened.
 pub(super) struct Claim(AtomicU64);
@@ -27,8 +27,10 @@ pub(super) enum Attempt {
 }
 
 impl Claim {
-    pub(super) const fn new() -> Self {
-        Self(AtomicU64::new(OPEN))
+    sync::constructor! {
+        pub(super) fn new() -> Self {
+            Self(AtomicU64::new(OPEN))
+        }
     }
 
     /// Whether the work has been done. Acquire: what the winner wrote is visible after it.
@@ -40,6 +42,10 @@ impl Claim {
     pub(super) fn attempt(&self) -> Attempt {
         let process = rustix::process::getpid().as_raw_nonzero().get() as u32;
         let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        self.attempt_by(process, thread)
+    }
+
+    fn attempt_by(&self, process: u32, thread: u32) -> Attempt {
         let mine = u64::from(process) << 32 | u64::from(thread);
         for _ in 0..YIELDS {
             let seen = self.0.load(Ordering::Acquire);
@@ -50,7 +56,7 @@ impl Claim {
                 OPEN => {}
                 _ if holder != process => {}
                 _ => {
-                    rustix::thread::sched_yield();
+                    sync::yield_now();
                     continue;
                 }
             }
@@ -71,6 +77,9 @@ impl Claim {
         self.0.store(OPEN, Ordering::Release);
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(test)]
 mod tests {

@@ -87,8 +87,10 @@ struct Named {
 
 static NAMED: OnceBox<Named> = OnceBox::new();
 static BARE_METAL: AtomicBool = AtomicBool::new(false);
-static INSTALLED: Claim = Claim::new();
-static REDISCOVERY: Claim = Claim::new();
+crate::sync::statics! {
+    static INSTALLED: Claim = Claim::new();
+    static REDISCOVERY: Claim = Claim::new();
+}
 
 /// How an attempt to install ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,35 +20,37 @@
 #![allow(unsafe_code, reason = "maps pages, registers an atfork handler and a constructor")]
 
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::AtomicBool;
 
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags, mmap_anonymous};
 use rustix::rand::GetRandomFlags;
-use std::os::fd::{BorrowedFd, IntoRawFd};
 
-use super::page::{Mapping, Page, machine_page};
+use super::page::{Mapping, machine_page};
 use super::{Cause, WitnessState};
+use crate::sync::{self, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-/// The word that looks read.
-static WORD: Page = Page::new();
+mod identity;
+#[cfg(all(test, loom))]
+mod models;
+mod pages;
 
-/// The word that tells a drop from a copy: cleared in children, never dropped.
-static INTACT: Page = Page::new();
+use identity::{BOOT_ID, START_TIME};
 
-/// How many times the word was armed in this lineage of processes. Makes every armed word new.
-static ARMED: AtomicU32 = AtomicU32::new(0);
+sync::statics! {
+    /// How many times the word was armed in this lineage of processes. Makes every armed word new.
+    static ARMED: AtomicU32 = AtomicU32::new(0);
 
-/// Which copy of the process this is. Ordinary memory: a child inherits it and moves it on.
-static COPY: AtomicU64 = AtomicU64::new(0);
+    /// Which copy of the process this is. Ordinary memory: a child inherits it and moves it on.
+    static COPY: AtomicU64 = AtomicU64::new(0);
 
-/// Counts process restores and host calls.
-static MACHINE: AtomicU64 = AtomicU64::new(0);
+    /// Counts process restores and host calls.
+    static MACHINE: AtomicU64 = AtomicU64::new(0);
 
-/// The process that armed the word last.
-static PROCESS_ID: AtomicU32 = AtomicU32::new(0);
+    /// The process that armed the word last.
+    static PROCESS_ID: AtomicU32 = AtomicU32::new(0);
 
-static KIND: AtomicU8 = AtomicU8::new(NOT_INSTALLED);
+    static KIND: AtomicU8 = AtomicU8::new(NOT_INSTALLED);
+}
 const NOT_INSTALLED: u8 = 0;
 const DROPPABLE: u8 = 1;
 const WIPE_ON_FORK: u8 = 2;
@@ -67,7 +69,7 @@ pub(super) fn word() -> u64 {
     if KIND.load(Ordering::Relaxed) == PROCESS_ID_ONLY {
         confirm();
     }
-    match WORD.word::<0>().load(Ordering::Acquire) {
+    match pages::word().load(Ordering::Acquire) {
         0 => arm(),
         word => word,
     }
@@ -76,7 +78,7 @@ pub(super) fn word() -> u64 {
 /// Whether the word is still `word`. One load.
 #[inline(always)]
 pub(super) fn is_still(word: u64) -> bool {
-    WORD.holds::<0>(word)
+    pages::holds(word)
 }
 
 pub(super) fn copy() -> u64 {
@@ -115,8 +117,8 @@ pub(crate) fn host_says_restored() {
 /// Makes every generator, and every generation, see a copy. The intact word goes first, or a look in
 /// between could take the other for a mere drop.
 pub(crate) fn begin_new_copy() {
-    INTACT.word::<0>().store(0, Ordering::Release);
-    WORD.word::<0>().store(0, Ordering::Release);
+    pages::intact().store(0, Ordering::Release);
+    pages::word().store(0, Ordering::Release);
 }
 
 fn process_id() -> u32 {
@@ -133,11 +135,11 @@ fn arm() -> u64 {
         if !is_proven_drop() {
             record_copy();
         }
-        match WORD.word::<0>().compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire) {
+        match pages::word().compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {}
             Err(armed_by_another) => return armed_by_another,
         }
-        match WORD.word::<0>().load(Ordering::Acquire) {
+        match pages::word().load(Ordering::Acquire) {
             0 => fresh = fresh_word(),
             word => return word,
         }
@@ -164,7 +166,7 @@ fn random_bits() -> u32 {
 
 fn record_copy() {
     // A fork clears the intact word and a host call does so too; a restored process has it.
-    let restored = sees_restores() && INTACT.word::<0>().load(Ordering::Acquire) != 0;
+    let restored = sees_restores() && pages::intact().load(Ordering::Acquire) != 0;
     if restored {
         MACHINE.fetch_add(1, Ordering::AcqRel);
     }
@@ -178,98 +180,16 @@ fn record_copy() {
         START_TIME.record();
         BOOT_ID.record();
     }
-    INTACT.word::<0>().store(1, Ordering::Release);
+    pages::intact().store(1, Ordering::Release);
 }
 
 /// Whether a cleared word is provably only a page that was dropped under memory pressure.
 fn is_proven_drop() -> bool {
     KIND.load(Ordering::Relaxed) == DROPPABLE
-        && INTACT.word::<0>().load(Ordering::Acquire) != 0
+        && pages::intact().load(Ordering::Acquire) != 0
         && PROCESS_ID.load(Ordering::Acquire) == process_id()
         && START_TIME.is_unchanged()
         && BOOT_ID.is_unchanged()
-}
-
-/// A file of procfs whose content identifies this process or this boot.
-///
-/// The descriptor is opened at install and kept, so that a later sandbox or chroot cannot take it
-/// away; before each use it is verified to be that file still, since others may close it.
-struct Identity {
-    descriptor: AtomicI32,
-    device: AtomicU64,
-    inode: AtomicU64,
-    /// A digest of the identifying part; 0 where it could not be read.
-    digest: AtomicU64,
-    part: fn(&[u8]) -> Option<&[u8]>,
-}
-
-/// Field 22 of `/proc/self/stat`, the start time in clock ticks since boot (proc_pid_stat(5)).
-static START_TIME: Identity = Identity::new(|stat| {
-    // The command name in parentheses may hold blanks: count from behind it, at field 3.
-    let after = stat.iter().rposition(|&b| b == b')')?;
-    stat.get(after..)?.split(|&b| b == b' ').nth(20)
-});
-
-static BOOT_ID: Identity = Identity::new(|id| id.get(..36));
-
-impl Identity {
-    const fn new(part: fn(&[u8]) -> Option<&[u8]>) -> Self {
-        Self {
-            descriptor: AtomicI32::new(-1),
-            device: AtomicU64::new(0),
-            inode: AtomicU64::new(0),
-            digest: AtomicU64::new(0),
-            part,
-        }
-    }
-
-    /// Opens the file. It is read when the word is armed, which the first look does.
-    fn open(&self, path: &core::ffi::CStr) {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let Ok(fd) = rustix::fs::openat(CWD, path, flags, Mode::empty()) else { return };
-        let Ok(stat) = rustix::fs::fstat(&fd) else { return };
-        self.device.store(stat.st_dev, Ordering::Relaxed);
-        self.inode.store(stat.st_ino, Ordering::Relaxed);
-        self.descriptor.store(fd.into_raw_fd(), Ordering::Release);
-    }
-
-    fn record(&self) {
-        self.digest.store(self.read().unwrap_or(0), Ordering::Release);
-    }
-
-    fn forget(&self) {
-        self.digest.store(0, Ordering::Release);
-        self.descriptor.store(-1, Ordering::Release);
-    }
-
-    fn is_unchanged(&self) -> bool {
-        let recorded = self.digest.load(Ordering::Acquire);
-        recorded != 0 && self.read() == Some(recorded)
-    }
-
-    fn read(&self) -> Option<u64> {
-        let raw = self.descriptor.load(Ordering::Acquire);
-        if raw < 0 {
-            return None;
-        }
-        // SAFETY: not -1. It may have been closed and reused by careless code; the checks below
-        // and a positioned read are harmless on any file.
-        let fd = unsafe { BorrowedFd::borrow_raw(raw) };
-        let stat = rustix::fs::fstat(fd).ok()?;
-        let same = stat.st_dev == self.device.load(Ordering::Relaxed)
-            && stat.st_ino == self.inode.load(Ordering::Relaxed);
-        if !same {
-            return None;
-        }
-        let mut bytes = [0; 1024];
-        let length = rustix::io::pread(fd, &mut bytes, 0).ok()?;
-        let part = (self.part)(bytes.get(..length)?)?;
-        // FNV-1a: compared for equality with an earlier one of the same file, nothing more.
-        let digest = part.iter().fold(0xcbf2_9ce4_8422_2325, |h: u64, &b| {
-            (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
-        });
-        Some(digest.max(1))
-    }
 }
 
 /// Maps both pages and records who this process is.
@@ -295,12 +215,12 @@ fn map_pages() -> Result<u8, Cause> {
     let intact = map_wipe_on_fork(length)?;
     // MAP_DROPPABLE is a mapping type of its own: not ORed with MAP_PRIVATE (mmap(2)).
     let droppable = map_anonymous(length, MapFlags::DROPPABLE);
-    intact.move_over(&INTACT)?;
+    intact.move_over(&pages::INTACT)?;
     if let Ok(droppable) = droppable {
-        droppable.move_over(&WORD)?;
+        droppable.move_over(&pages::WORD)?;
         return Ok(DROPPABLE);
     }
-    map_wipe_on_fork(length)?.move_over(&WORD)?;
+    map_wipe_on_fork(length)?.move_over(&pages::WORD)?;
     Ok(WIPE_ON_FORK)
 }
 
@@ -344,7 +264,7 @@ extern "C" fn at_load() {
 // SAFETY: `.init_array` holds pointers to functions that the loader calls once before `main`, or
 // when the library is loaded; the arguments it passes may be ignored (System V gABI).
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
 static AT_LOAD: extern "C" fn() = at_load;
 
 impl Mapping {
@@ -365,13 +285,6 @@ impl Mapping {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_start_time_is_field_22_whatever_the_command_is_called() {
-        let stat = b"42 (a ) b) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 START 20";
-        assert_eq!((START_TIME.part)(stat), Some(&b"START"[..]));
-        assert_eq!((START_TIME.part)(b"nonsense"), None);
-    }
 
     #[test]
     fn fresh_words_are_never_zero_and_never_repeat() {

@@ -1,5 +1,6 @@
 """The steps, each a function that raises if it fails, and their order."""
 
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from .claims import missing
 from .commands import (
     LONG_HANGS_AFTER_SECONDS,
+    ROOT,
     SKIP_MARK,
     UNAVAILABLE,
     Unprovable,
@@ -180,6 +182,15 @@ def gvisor(skips):
         raise RuntimeError(f"tests/gvisor/run ended with code {code}")
 
 
+def models(_skips):
+    """What threads share without a lock, under every order in which they may take turns (src/sync.rs)."""
+    need_rust()
+    # Atomics are loom's in this build: a folder of its own, so that the others need not be built again.
+    folder = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "loom"
+    selection = ["--package=snaprng", "--lib", "--locked", "--", "models::", "--nocapture"]
+    cargo("test", *selection, RUSTFLAGS="--cfg loom", CARGO_TARGET_DIR=str(folder))
+
+
 def second_implementation(_skips):
     must(["tests/reference/stream.py", "--check"])
 
@@ -260,6 +271,7 @@ STEPS = {
     "tests": tests,
     "optimized-tests": optimized_tests,
     "kernels": kernels,
+    "models": models,
     "second-implementation": second_implementation,
     "documentation": documentation,
     **{f"check-{target}": other_target(target) for target in OTHER_TARGETS},

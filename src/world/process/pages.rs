@@ -1,0 +1,52 @@
+//! The two words of the process, on pages of their own. In a model they are ordinary words.
+
+use super::super::page::Page;
+use crate::sync::AtomicU64;
+#[cfg(all(test, loom))]
+use crate::sync::{self, Ordering};
+
+/// The page of the word that looks read.
+pub(super) static WORD: Page = Page::new();
+
+/// The page of the word that tells a drop from a copy: cleared in children, never dropped.
+pub(super) static INTACT: Page = Page::new();
+
+#[cfg(not(all(test, loom)))]
+#[inline(always)]
+pub(super) fn word() -> &'static AtomicU64 {
+    WORD.word::<0>()
+}
+
+#[cfg(not(all(test, loom)))]
+#[inline(always)]
+pub(super) fn intact() -> &'static AtomicU64 {
+    INTACT.word::<0>()
+}
+
+/// Whether the word that looks read is this one.
+#[cfg(not(all(test, loom)))]
+#[inline(always)]
+pub(super) fn holds(value: u64) -> bool {
+    WORD.holds::<0>(value)
+}
+
+#[cfg(all(test, loom))]
+sync::statics! {
+    static MODEL_OF_WORD: AtomicU64 = AtomicU64::new(0);
+    static MODEL_OF_INTACT: AtomicU64 = AtomicU64::new(0);
+}
+
+#[cfg(all(test, loom))]
+pub(super) fn word() -> &'static AtomicU64 {
+    &MODEL_OF_WORD
+}
+
+#[cfg(all(test, loom))]
+pub(super) fn intact() -> &'static AtomicU64 {
+    &MODEL_OF_INTACT
+}
+
+#[cfg(all(test, loom))]
+pub(super) fn holds(value: u64) -> bool {
+    word().load(Ordering::Acquire) == value
+}
