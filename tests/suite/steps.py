@@ -56,7 +56,17 @@ def tests(skips):
 def optimized_tests(skips):
     need_rust()
     selection = ["--workspace", "--tests", "--release", "--locked", "--no-fail-fast"]
-    cargo("test", *selection, "--", "--include-ignored", skips=skips)
+    cargo("test", *selection, "--", "--include-ignored", "--skip", ALL_PAIRS, skips=skips)
+
+
+#: A million pairs of copies, one within the other: minutes of a core.
+ALL_PAIRS = "copies_of_copies_share_nothing_whatever_made_them"
+
+
+def all_pairs(_skips):
+    need_rust()
+    selection = ["--package=snaprng", "--lib", "--release", "--locked", "--", "--ignored", "--nocapture", ALL_PAIRS]
+    cargo("test", *selection)
 
 
 #: What SNAPRNG_KERNEL calls the cipher's kernels, and the flag of /proc/cpuinfo that each needs.
@@ -294,6 +304,7 @@ LEFT_OUT_BY_QUICK = ["vm-clones"]
 
 #: What takes hours. Each keeps what it has finished, says so, and goes on from there when it is started again.
 LONG_STEPS = {
+    "all-pairs": all_pairs,
     "wrong-orders": wrong_orders,
     "mutants": mutants,
     "fuzz-long": fuzz_for(FUZZ_LONG_SECONDS),
