@@ -25,7 +25,9 @@ pub enum VmClock {
     Default,
     /// A device or, as a stand-in, a file: a regular file of at least 4096 bytes on a tmpfs, owned
     /// by root or this user and writable by nobody else, like every directory above it, and
-    /// reached through no symbolic link.
+    /// reached through no symbolic link. Its first 4096 bytes must have been written, if only with
+    /// zeros: a hole is refused. Its owner must not truncate or replace it while it is in use; see
+    /// "Files as witnesses" in the manual.
     Path(PathBuf),
     /// An open descriptor of the device or, as a stand-in, of a memfd sealed with `F_SEAL_SHRINK`.
     /// For processes that give up their privileges before they draw bytes.

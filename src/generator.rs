@@ -33,9 +33,10 @@ use crate::cipher::{self, KEY_LEN, Key, Rounds, SPARE};
 use crate::entropy::{self, Diversity, Entropy, Occasion, Settling};
 use crate::error::Error;
 use crate::level::Level;
+use crate::point::point;
 use crate::policy::{Policy, Terms};
 use crate::wipe::Wiped;
-use crate::world::{Epoch, World};
+use crate::world::{Epoch, Words, World};
 
 mod buffer;
 
@@ -44,8 +45,8 @@ use buffer::{BUFFER, Buffer};
 /// Requests of this size and more go straight into the caller's buffer.
 pub(crate) const LARGE: usize = 512;
 
-/// How much of a large request one key makes.
-const CHUNK: usize = 1 << 30;
+/// How much of a large request one key makes. Little in tests, which look at every step of several.
+const CHUNK: usize = if cfg!(test) { 4096 } else { 1 << 30 };
 
 /// A rekey is due at the first refill after this much output, or after this time.
 const REKEY_BYTES: u64 = 1 << 20;
@@ -153,9 +154,27 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             return None;
         }
         compiler_fence(Ordering::SeqCst);
-        let bytes = self.buffer.take_open()?;
+        let bytes = self.buffer.take_open();
         compiler_fence(Ordering::SeqCst);
-        self.world.unmoved(&words).then_some(bytes)
+        if bytes.is_some() && self.world.unmoved(&words) {
+            return bytes;
+        }
+        self.close_if_moved(&words);
+        None
+    }
+
+    /// Makes sure that nothing is open after a copy in the middle of the inlined path.
+    ///
+    /// A fork wipes a thread's generator. If it comes between reading how much is open and writing
+    /// how much is left, the child finds that many bytes open that are all zeros, under an epoch of
+    /// all zeros that its cleared process page matches: whoever tried the inlined path again, instead
+    /// of looking, would be given them.
+    #[cold]
+    #[inline(never)]
+    fn close_if_moved(&mut self, words: &Words) {
+        if !self.world.unmoved(words) {
+            self.unkey();
+        }
     }
 
     #[cold]
@@ -284,11 +303,13 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
     pub(crate) fn rekey(&mut self, additional: &[u8]) -> Result<(), Error> {
         for _ in 0..TRIES {
             self.unkey();
+            point("unkeyed");
             self.world.confirm_process();
             let epoch = self.world.look();
             let terms = self.embedder.terms();
             let standing = terms.standing(&self.world.facts());
             self.remember(epoch, standing.level);
+            point("remembered");
             self.rounds = terms.rounds;
             terms.admit(standing.level)?;
             let began = self.entropy.now();
@@ -296,10 +317,12 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
                 Occasion { epoch: &epoch, personalization: &terms.personalization, additional };
             let (key, diversity) = entropy::gather(&self.entropy, &self.key, &occasion)?;
             self.key = *Wiped(key);
+            point("rekeyed");
             if self.world.look() != epoch {
                 continue;
             }
             self.finish_rekey(began, standing.three_words, diversity);
+            point("keyed");
             COUNTS.rekeys.fetch_add(1, Ordering::Relaxed);
             if terms.policy == Policy::Require && !self.is_diverse() {
                 self.unkey();
@@ -346,6 +369,7 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             self.settling.absorbed(began, self.entropy.settling_time());
         }
         self.keyed = true;
+        point("absorbed");
         COUNTS.absorbs.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

@@ -274,7 +274,8 @@ impl Update<'_> {
 /// The writer of the agent page.
 ///
 /// The page must never be truncated, unlinked or renamed while readers may have it mapped: keep it
-/// over restarts of the agent, and [`open`](Self::open) it again.
+/// over restarts of the agent, and [`open`](Self::open) it again. Truncated, it kills them (SIGBUS);
+/// under another name, they go on looking at a page that nobody writes.
 pub struct AgentPage {
     memory: Memory,
 }

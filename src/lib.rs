@@ -54,6 +54,10 @@
 //! * Anything about bytes returned *before* a snapshot: both clones have them. Fence operations
 //!   with a [`Generation`]: take it before, ask it just before the result leaves the machine.
 //! * Secrecy of the outputs until the next rekey against whoever holds the snapshot file.
+//! * Where there is no witness at all, that a request which a snapshot cuts in half is made again.
+//!   If the CPU has no randomness either, also later ones may repeat until the kernel has reseeded
+//!   (measured: for 0.3 s, and 1.7 s where a real-time process kept it from that), and a process
+//!   that had settled before may go on to say so: it cannot know.
 //! * FIPS 140. Protection from an attacker who reads live memory. Registers and the stack are not
 //!   wiped; key material is, wherever it was stored.
 //! * Threads made by a bare `CLONE_VM` without `CLONE_SETTLS`: they share one thread's state.
@@ -125,8 +129,18 @@
 //! error, never a deadlock, never a shared byte. [`protection`], [`Config::install`] and owned
 //! generators allocate and are not for signal handlers.
 //!
-//! A witness file whose trusted owner truncates it while it is mapped kills the process (SIGBUS).
-//! Nobody else can.
+//! # Files as witnesses
+//! The agent page, and a stand-in for `vmclock` or `sysgenid`, is a file that is mapped for as long as
+//! the process lives. Whoever can truncate it, or punch a hole into it, **kills the process with
+//! SIGBUS** at its next request; whoever can replace it has the process look at a file that nobody
+//! writes any more. So only a file that nobody but root or this user can touch is mapped (the rules
+//! are at [`VmClock::Path`]), and any other is refused with its cause. What remains:
+//! * its trusted owner, who truncates it, or lets others write it while it is in use;
+//! * whoever could write it earlier and kept it open.
+//!
+//! So write a witness in place: make it complete under another name ([`host`] does that), never
+//! truncate it, never replace it by `rename`, and keep it over restarts of its writer. A descriptor of
+//! a memfd sealed with `F_SEAL_SHRINK` ([`VmClock::Fd`]) can be truncated by nobody.
 //!
 //! # Features
 //! `rand_core_06` and `rand_core_09` implement the traits of those versions on the same types (rand
@@ -162,11 +176,15 @@ mod environment;
 #[cfg(target_os = "linux")]
 mod errno;
 mod error;
+#[cfg(all(fuzzing, target_os = "linux"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod generator;
 #[cfg(target_os = "linux")]
 pub mod host;
 mod level;
 mod local;
+mod point;
 mod policy;
 mod protection;
 mod rng;
@@ -191,17 +209,3 @@ pub use rand_core;
 pub use rng::{SnapRng, TrySnapRng};
 pub use unique::{Generation, generation};
 pub use world::{Cause, WitnessState};
-
-/// What the fuzz targets in `fuzz/` call.
-#[cfg(all(fuzzing, target_os = "linux"))]
-#[doc(hidden)]
-pub mod fuzzing {
-    use crate::world::Cause;
-    use crate::world::vmclock::Header;
-
-    /// Whether these bytes are a vmclock page with a counter, or why not; `None` if there are too
-    /// few of them for a header.
-    pub fn validate_vmclock_page(bytes: &[u8]) -> Option<Result<bool, Cause>> {
-        Header::parse(bytes).map(|header| header.validate())
-    }
-}

@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use common::blocks::{assert_nothing_repeats, numbered};
 use common::copies::{Way, child};
 use common::interruption::{PAGE, Trap};
+use common::privileges::{become_user, enter_user_namespace, mount_tmpfs};
 use common::scratch::Scratch;
+use common::sources::Refusal::{Absent, For};
+use common::sources::{
+    assert_config_refused, assert_counts_for_nothing, assert_refused, page_bytes, source, witness,
+    write,
+};
 use common::worlds::{self, SYNCHRONOUS, in_worlds, no_sources, stand_in};
 use common::{in_a_fresh_process, is_root, seccomp, skip};
 use snaprng::host::{AgentPage, VmClockPage};
-use snaprng::{
-    Cause, Config, Error, Level, Policy, Protection, Source, VmClock, Witness, WitnessState,
-};
-
-fn witness<'a>(report: &'a Protection, name: &str) -> &'a Witness {
-    report.witnesses().iter().find(|w| w.name() == name).expect("a witness of this name")
-}
+use snaprng::{Cause, Config, Error, Level, Source, VmClock, WitnessState};
 
 // What the words of the page do.
 
@@ -355,73 +355,6 @@ fn a_sysgenid_stand_in_is_watched_and_named_as_such() {
 
 // Sources that are refused.
 
-/// What is expected of a source that cannot be used.
-#[derive(Clone, Copy)]
-enum Refusal {
-    /// It is there, and this is wrong with it.
-    For(Cause),
-    /// It is not there.
-    Absent,
-}
-use Refusal::{Absent, For};
-
-/// Fails unless `vmclock`, installed in a child, counts as no protection for this reason.
-fn assert_refused(what: &str, vmclock: VmClock, refusal: Refusal, prepare: impl FnOnce()) {
-    child(Way::Fork, || {
-        prepare();
-        Config { vmclock, ..no_sources() }.install().expect("a bad source is no error");
-        assert_counts_for_nothing(what, "vmclock", refusal);
-        let required = Config { policy: Policy::Require, ..Config::default() }.build_try();
-        let level = snaprng::protection().level();
-        if level != Level::ProcessOnly {
-            assert_eq!(required.err(), Some(Error::NotProtected(level)), "{what}");
-        }
-    })
-    .join();
-}
-
-fn assert_counts_for_nothing(what: &str, name: &str, refusal: Refusal) {
-    let report = snaprng::protection();
-    let witness = witness(&report, name);
-    match refusal {
-        For(cause) => {
-            assert_eq!(
-                (witness.state(), witness.cause()),
-                (WitnessState::Unusable, Some(cause)),
-                "{what}"
-            );
-            assert!(report.to_string().contains(&cause.to_string()), "{what}: {report}");
-        }
-        Absent => {
-            assert_eq!(witness.state(), WitnessState::Absent, "{what}");
-            assert_eq!(witness.cause(), Some(Cause::Open(libc::ENOENT)), "{what}");
-        }
-    }
-    assert!(matches!(report.level(), Level::PerCall | Level::ProcessOnly), "{what}: {report}");
-    assert!(!report.is_stand_in(), "{what}");
-    snaprng::fill(&mut [0; 32]).expect("bytes, drawn anew for each request");
-}
-
-/// The bytes of a page that would be accepted, with these changes.
-fn page_bytes(changes: &[(usize, &[u8])]) -> Vec<u8> {
-    let page = VmClockPage::memfd().expect("a memfd");
-    let mut bytes = vec![0; 4096];
-    File::from(page.try_clone_fd().expect("a descriptor"))
-        .read_exact_at(&mut bytes, 0)
-        .expect("a page");
-    for (offset, change) in changes {
-        bytes[*offset..offset + change.len()].copy_from_slice(change);
-    }
-    bytes
-}
-
-fn write(directory: &Scratch, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = directory.path().join(name);
-    fs::write(&path, bytes).expect("a file");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("our own file");
-    path
-}
-
 #[test]
 fn a_file_that_is_no_vmclock_page_is_refused_with_its_cause() {
     in_a_fresh_process(|| {
@@ -573,14 +506,6 @@ fn a_file_of_somebody_else_is_refused_with_its_cause() {
     });
 }
 
-/// Gives up root for good.
-fn become_user(user: u32) {
-    // SAFETY: takes no pointers.
-    assert_eq!(unsafe { libc::setgid(user) }, 0);
-    // SAFETY: as above.
-    assert_eq!(unsafe { libc::setuid(user) }, 0);
-}
-
 #[test]
 fn a_file_of_a_user_whom_the_user_namespace_does_not_map_is_refused_with_its_cause() {
     if !is_root() {
@@ -601,29 +526,6 @@ fn a_file_of_a_user_whom_the_user_namespace_does_not_map_is_refused_with_its_cau
             });
         }
     });
-}
-
-/// Mounts a tmpfs for this process alone, without a sticky directory above it.
-fn mount_tmpfs(at: &str) {
-    let at = std::ffi::CString::new(at).expect("a path");
-    let none = std::ptr::null::<libc::c_char>();
-    let private = libc::MS_REC | libc::MS_PRIVATE;
-    // SAFETY: takes no pointers; this process has one thread.
-    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0, "a mount namespace");
-    // SAFETY: the path is a string, and the others may be null for a change of propagation.
-    let answer = unsafe { libc::mount(none, c"/".as_ptr(), none, private, none.cast()) };
-    assert_eq!(answer, 0, "private mounts");
-    let tmpfs = c"tmpfs".as_ptr();
-    // SAFETY: all strings, and options that are one too.
-    let answer = unsafe { libc::mount(tmpfs, at.as_ptr(), tmpfs, 0, c"mode=0755".as_ptr().cast()) };
-    assert_eq!(answer, 0, "a tmpfs");
-}
-
-/// Enters a user namespace that maps root alone, to `user` (user_namespaces(7)).
-fn enter_user_namespace(user: u32) {
-    // SAFETY: takes no pointers; this process has one thread.
-    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWUSER) }, 0, "a user namespace");
-    fs::write("/proc/self/uid_map", format!("{user} 0 1\n")).expect("a map of one user");
 }
 
 #[test]
@@ -691,18 +593,8 @@ fn late_sources_obey_the_same_rules() {
             (link, Cause::SymbolicLink),
         ] {
             for name in ["sysgenid", "agent page"] {
-                let what = format!("{name} at {}", path.display());
-                let source = Source::Path(path.clone());
-                child(Way::Fork, || {
-                    let config = match name {
-                        "sysgenid" => Config { sysgenid: source, ..no_sources() },
-                        _ => Config { agent_page: source, ..no_sources() },
-                    };
-                    let config = Config { accept_late: true, ..config };
-                    config.install().expect("a bad source is no error");
-                    assert_counts_for_nothing(&what, name, For(cause));
-                })
-                .join();
+                let what = path.display().to_string();
+                assert_config_refused(&what, name, source(name, &path), For(cause), || {});
             }
         }
     });

@@ -17,6 +17,7 @@ mod block;
 mod kernel;
 mod portable;
 
+use crate::point::point;
 use crate::wipe::Wiped;
 
 pub(crate) use kernel::{Kernel, force};
@@ -74,7 +75,12 @@ impl Rounds {
 ///
 /// The key must not be used for another call. What the kernel leaves behind is said in its file.
 pub(crate) fn keystream(rounds: Rounds, key: &Key, out: &mut [u8]) {
+    #[cfg(test)]
+    crate::point::observed::in_the_middle_of(out, |part| {
+        Kernel::in_use().keystream(rounds, key, part);
+    });
     Kernel::in_use().keystream(rounds, key, out);
+    point("made");
 }
 
 /// One absorbing step: the block of ChaCha20 under `key XOR input`, with `tweak` where counter and
@@ -87,7 +93,9 @@ pub(crate) fn step(key: &mut Key, input: &Key, tweak: &[u8; TWEAK], spare: &mut 
     let mixed: Wiped<KEY_LEN> = Wiped(core::array::from_fn(|i| key[i] ^ input[i]));
     let made = Wiped(block::block(Rounds::Twenty, &mixed, tweak));
     let (next, rest) = made.split_at(KEY_LEN);
+    point("mixed");
     key.copy_from_slice(next);
+    point("stepped");
     spare.copy_from_slice(rest);
 }
 

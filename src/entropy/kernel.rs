@@ -106,7 +106,13 @@ mod linux {
     }
 
     fn open_device(path: &core::ffi::CStr, access: OFlags) -> Result<OwnedFd, Errno> {
-        let fd = rustix::fs::openat(CWD, path, access | OFlags::CLOEXEC, Mode::empty())?;
+        let flags = access | OFlags::CLOEXEC;
+        let fd = loop {
+            match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+                Err(Errno::INTR) => {}
+                outcome => break outcome?,
+            }
+        };
         // Something else under that name (a careless chroot) must not pass for randomness.
         if is_random_device(fd.as_fd()) { Ok(fd) } else { Err(Errno::NODEV) }
     }
@@ -197,11 +203,20 @@ mod linux {
         static SECONDS: AtomicU64 = AtomicU64::new(0);
         let mut seconds = SECONDS.load(Ordering::Relaxed);
         if seconds == 0 {
-            let release = rustix::system::uname();
-            seconds = if reseeds_every_minute(release.release().to_bytes()) { 64 } else { 310 };
+            seconds = if reseeds_every_minute(&release()) { 64 } else { 310 };
             SECONDS.store(seconds, Ordering::Relaxed);
         }
         seconds * NANOSECONDS
+    }
+
+    /// The kernel's release; zeros where it cannot be had. By libc: rustix takes it for certain that
+    /// the call works, which a sandbox may forbid.
+    fn release() -> [u8; 65] {
+        let mut names = core::mem::MaybeUninit::<libc::utsname>::zeroed();
+        // SAFETY: writes one utsname, ours. Where that fails it stays as it is.
+        unsafe { libc::uname(names.as_mut_ptr()) };
+        // SAFETY: arrays of characters, for which all zeros is a value too.
+        unsafe { names.assume_init() }.release.map(|character| character as u8)
     }
 
     /// Whether a kernel of this release reseeds every minute; what cannot be read does not.

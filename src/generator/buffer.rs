@@ -7,6 +7,7 @@
 //! *reserved* ones are for whoever looks at every witness. There is never some of both.
 
 use crate::cipher::{self, KEY_LEN, Key, Rounds, SPARE};
+use crate::point::point;
 use crate::wipe::wipe;
 
 /// Keystream of one refill: the next key and what is handed out. Two groups of the widest kernel,
@@ -37,6 +38,7 @@ impl Buffer {
         let begin = BUFFER.wrapping_sub(self.open);
         // Before the copy: whatever interrupts it, these bytes are never handed out again.
         self.open = left;
+        point("claimed");
         // As one value and not byte by byte, which is slow.
         let bytes = self.bytes.get_mut(begin..)?.first_chunk_mut::<N>()?;
         Some(core::mem::replace(bytes, [0; N]))
@@ -64,6 +66,7 @@ impl Buffer {
         cipher::keystream(rounds, key, fresh);
         if let Some((next_key, rest)) = fresh.split_first_chunk_mut::<KEY_LEN>() {
             *key = *next_key;
+            point("keyed for the next refill");
             wipe(next_key);
             *(if is_open { &mut self.open } else { &mut self.reserved }) = rest.len();
         }
@@ -74,6 +77,7 @@ impl Buffer {
         self.discard();
         if let Some(last) = self.bytes.last_chunk_mut() {
             *last = *bytes;
+            point("stocked");
             self.reserved = SPARE;
         }
     }
@@ -106,12 +110,14 @@ fn move_out(left: &mut usize, bytes: &mut [u8; BUFFER], out: &mut [u8]) -> bool 
     let Some(remainder) = left.checked_sub(out.len()) else { return false };
     let begin = BUFFER.wrapping_sub(*left);
     *left = remainder;
+    point("claimed");
     let taken = bytes.get_mut(begin..).and_then(|rest| rest.get_mut(..out.len()));
     let Some(bytes) = taken else { return false };
     // Inlined, for what is small: two calls, of memcpy and memset, take longer than this.
     let (large, bytes) = bytes.as_chunks_mut::<16>();
     let (large_out, out) = out.as_chunks_mut::<16>();
     move_chunks(large, large_out);
+    point("moved some");
     let (small, bytes) = bytes.as_chunks_mut::<4>();
     let (small_out, out) = out.as_chunks_mut::<4>();
     move_chunks(small, small_out);

@@ -53,7 +53,7 @@ pub enum Cause {
     /// A vmclock page without a VM generation counter (flag bit 8 clear): only the disruption
     /// marker is watched.
     NoCounter,
-    /// The default path holds something that is not a character device.
+    /// The default path holds something that is not a character device of the right kind.
     NotADevice,
     /// Neither a regular file nor (where one is allowed) a character device.
     NotAFile,
@@ -71,6 +71,8 @@ pub enum Cause {
     UnsafeDirectory(u32),
     /// The file is not on a tmpfs.
     NotOnTmpfs,
+    /// The file begins with a hole: reading it may need memory that a full tmpfs does not have.
+    Hole,
     /// The descriptor is neither a character device nor a memfd that is sealed against shrinking.
     NotSealed,
     /// The machine's memory pages are larger than this library was built for.
@@ -107,6 +109,7 @@ impl Cause {
             Self::PageSize(d) => (18, d),
             Self::ProcessIdOnly => (19, 0),
             Self::NoDroppablePage => (20, 0),
+            Self::Hole => (21, 0),
         }
     }
 
@@ -133,6 +136,7 @@ impl Cause {
             18 => Self::PageSize(detail),
             19 => Self::ProcessIdOnly,
             20 => Self::NoDroppablePage,
+            21 => Self::Hole,
             _ => return None,
         })
     }
@@ -148,7 +152,7 @@ impl fmt::Display for Cause {
             Self::BadVersion(d) => write!(f, "unknown page version {d}"),
             Self::TooSmall(d) => write!(f, "only {d} bytes long"),
             Self::NoCounter => f.write_str("has no VM generation counter (flag bit 8 is clear)"),
-            Self::NotADevice => f.write_str("not a character device"),
+            Self::NotADevice => f.write_str("not a character device of the right kind"),
             Self::NotAFile => f.write_str("not a regular file"),
             Self::SymbolicLink => f.write_str("reached through a symbolic link"),
             Self::BadPath => f.write_str("not a plain absolute path"),
@@ -161,6 +165,7 @@ impl fmt::Display for Cause {
                 write!(f, "below a directory that others can change (mode {d:04o})")
             }
             Self::NotOnTmpfs => f.write_str("not on a tmpfs"),
+            Self::Hole => f.write_str("its first 4096 bytes were never written"),
             Self::NotSealed => {
                 f.write_str("descriptor of neither a device nor a memfd sealed with F_SEAL_SHRINK")
             }

@@ -26,6 +26,8 @@ mod page;
 mod platform;
 #[cfg(target_os = "linux")]
 mod process;
+#[cfg(all(fuzzing, target_os = "linux"))]
+pub(crate) mod seam;
 #[cfg(target_os = "linux")]
 mod sysgenid;
 #[cfg(target_os = "linux")]

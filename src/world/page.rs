@@ -41,6 +41,8 @@ impl Page {
     #[inline(always)]
     pub(super) fn word<const INDEX: usize>(&self) -> &AtomicU64 {
         const { assert!(INDEX < SOURCE_BYTES / 8) };
+        #[cfg(fuzzing)]
+        crate::fuzzing::about_to_read(Some(self.as_ptr().addr()), INDEX * 8);
         &self.words[INDEX]
     }
 
@@ -135,6 +137,8 @@ impl Mapping {
     /// A copy of the 32-bit word at `offset`.
     pub(super) fn read_u32(&self, offset: usize) -> u32 {
         assert!(offset.is_multiple_of(4) && offset + 4 <= SOURCE_BYTES);
+        #[cfg(fuzzing)]
+        crate::fuzzing::about_to_read(None, offset);
         // SAFETY: in bounds by the assertion; the mapping is readable.
         let word = unsafe { self.address.byte_add(offset) }.cast::<u32>();
         // SAFETY: aligned, since a mapping begins at a page; atomic, since others may write it.

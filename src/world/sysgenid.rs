@@ -8,7 +8,6 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 
-use rustix::fs::FileType;
 use std::os::fd::AsFd;
 
 use super::page::{Mapping, Page};
@@ -27,8 +26,7 @@ pub(super) fn generation() -> u64 {
 /// Maps the device, or (only where the embedder named it) a stand-in file that obeys the rules.
 pub(super) fn install(path: &CStr, explicit: bool) -> Result<WitnessState, Cause> {
     let mut fd = trusted_file::open_no_follow(path)?;
-    let device =
-        trusted_file::file_type(&trusted_file::stat(fd.as_fd())?) == FileType::CharacterDevice;
+    let device = trusted_file::is_misc_device(fd.as_fd())?;
     if !device {
         if !explicit {
             return Err(Cause::NotADevice);

@@ -4,13 +4,19 @@
 //! replaces it by rename leaves the mapping stale for ever. So a file is mapped only when nobody
 //! but its trusted owner can do either: a regular file on a tmpfs, of full size, owned by root or
 //! by this user, writable by its owner alone, with every directory above it likewise (a root-owned
-//! sticky directory such as `/tmp` is accepted), and no symbolic link on the way. What its trusted
-//! owner does later is outside of the promise.
+//! sticky directory such as `/tmp` is accepted), and no symbolic link on the way.
+//!
+//! A hole in a file counts as missing size: its memory is allocated when it is read, and where
+//! somebody has filled the tmpfs meanwhile there is none, which is SIGBUS, too.
+//!
+//! What its trusted owner does later is outside of the promise: to truncate the file, to punch a
+//! hole into it, or to let others write it. So is what somebody does who could write it before, and
+//! kept it open.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::Cause;
@@ -22,6 +28,9 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 /// What the kernel shows for an owner whom the user namespace does not map
 /// (`/proc/sys/kernel/overflowuid`).
 const OVERFLOW_UID: u32 = 65534;
+
+/// `MISC_MAJOR`, linux/major.h.
+const MISC_MAJOR: u32 = 10;
 
 const STICKY: u32 = 0o1000;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -59,6 +68,14 @@ pub(super) fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Cause> {
 
 pub(super) fn file_type(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Whether this is a device of the kind that vmclock and sysgenid are, both *misc* devices. Others
+/// can be mapped as well (`/dev/zero`), and would be a witness that sees nothing.
+pub(super) fn is_misc_device(fd: BorrowedFd<'_>) -> Result<bool, Cause> {
+    let stat = stat(fd)?;
+    Ok(file_type(&stat) == FileType::CharacterDevice
+        && rustix::fs::major(stat.st_rdev) == MISC_MAJOR)
 }
 
 /// Opens every directory above the last component in turn, each without following links, and
@@ -135,11 +152,25 @@ fn check_file(fd: BorrowedFd<'_>) -> Result<(), Cause> {
     if stat.st_size < SOURCE_BYTES as i64 {
         return Err(Cause::TooSmall(u32::try_from(stat.st_size).unwrap_or(0)));
     }
+    check_filesystem(fd)?;
+    check_is_written(fd)
+}
+
+/// Whether the file is on a tmpfs, as memfds are. A file on a hugetlbfs is mapped in larger pages
+/// than the place for it, and others may take time, fail, or change behind the kernel's back.
+pub(super) fn check_filesystem(fd: BorrowedFd<'_>) -> Result<(), Cause> {
     let filesystem = rustix::fs::fstatfs(fd).map_err(|e| Cause::Inspect(e.raw_os_error()))?;
-    if filesystem.f_type as u64 != TMPFS_MAGIC {
-        return Err(Cause::NotOnTmpfs);
+    if filesystem.f_type as u64 == TMPFS_MAGIC { Ok(()) } else { Err(Cause::NotOnTmpfs) }
+}
+
+/// Whether the first page has its memory. What was written stays, in memory or swapped out.
+fn check_is_written(fd: BorrowedFd<'_>) -> Result<(), Cause> {
+    match rustix::fs::seek(fd, SeekFrom::Data(0)) {
+        Ok(0) => Ok(()),
+        // Data further on, or none at all.
+        Ok(_) | Err(Errno::NXIO) => Err(Cause::Hole),
+        Err(errno) => Err(Cause::Inspect(errno.raw_os_error())),
     }
-    Ok(())
 }
 
 fn check_owner(stat: &Stat) -> Result<(), Cause> {

@@ -19,7 +19,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, SealFlags};
 
 use super::page::{Mapping, Page, SOURCE_BYTES};
-use super::{Cause, WitnessState, trusted_file};
+use super::trusted_file::{self, is_misc_device};
+use super::{Cause, WitnessState};
 
 static PAGE: Page = Page::new();
 
@@ -110,6 +111,12 @@ pub(super) fn are_still(counter: u64, marker: u64) -> bool {
         && PAGE.holds::<{ abi::MARKER_OFFSET / 8 }>(marker)
 }
 
+/// Where the page is.
+#[cfg(fuzzing)]
+pub(super) fn page_address() -> usize {
+    PAGE.as_ptr().addr()
+}
+
 /// Validates the mapped header again.
 pub(super) fn validate() -> Result<bool, Cause> {
     let identity = u64::from_le(PAGE.word::<0>().load(Ordering::Relaxed));
@@ -151,28 +158,27 @@ fn open(from: From<'_>) -> Result<(OwnedFd, WitnessState), Cause> {
     match from {
         From::Default => {
             let fd = trusted_file::open_no_follow(DEFAULT_PATH)?;
-            if is_device(&fd)? { Ok((fd, WitnessState::Active)) } else { Err(Cause::NotADevice) }
+            if is_misc_device(fd.as_fd())? {
+                Ok((fd, WitnessState::Active))
+            } else {
+                Err(Cause::NotADevice)
+            }
         }
         From::Path(path) => {
             let fd = trusted_file::open_no_follow(path)?;
-            if is_device(&fd)? {
+            if is_misc_device(fd.as_fd())? {
                 return Ok((fd, WitnessState::Active));
             }
             Ok((trusted_file::open(path)?, WitnessState::StandIn))
         }
         From::Descriptor(fd) => {
-            if is_device(&fd)? {
+            if is_misc_device(fd.as_fd())? {
                 return Ok((fd, WitnessState::Active));
             }
             check_memfd(&fd)?;
             Ok((fd, WitnessState::StandIn))
         }
     }
-}
-
-fn is_device(fd: &OwnedFd) -> Result<bool, Cause> {
-    let stat = trusted_file::stat(fd.as_fd())?;
-    Ok(trusted_file::file_type(&stat) == FileType::CharacterDevice)
 }
 
 /// A descriptor says nothing of the directories above a file, so only memory that nobody can
@@ -189,7 +195,7 @@ fn check_memfd(fd: &OwnedFd) -> Result<(), Cause> {
     if stat.st_size < SOURCE_BYTES as i64 {
         return Err(Cause::TooSmall(u32::try_from(stat.st_size).unwrap_or(0)));
     }
-    Ok(())
+    trusted_file::check_filesystem(fd.as_fd())
 }
 
 #[cfg(test)]

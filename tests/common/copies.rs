@@ -13,11 +13,17 @@ pub(crate) enum Way {
     Fork,
     /// The bare system call, which nobody is told of.
     RawClone,
+    /// `clone3`, with a new descriptor in the parent that stands for the child, and no handlers of
+    /// signals in the child.
+    Clone3,
+    /// The bare system call into a pid namespace of the child's own: its id is 1 there. Takes
+    /// privileges.
+    RawCloneAsInit,
 }
 
 pub(crate) const WAYS: [Way; 2] = [Way::Fork, Way::RawClone];
 
-/// Whether this process was made by [`Way::RawClone`].
+/// Whether this process was made by another way than libc's `fork`.
 static IS_RAW: AtomicBool = AtomicBool::new(false);
 
 /// Ends such a child where it panics. The usual message takes locks that a thread may hold which
@@ -65,20 +71,63 @@ pub(crate) fn split(way: Way) -> Option<Child> {
     let pid = match way {
         // SAFETY: the child only runs code of the test, which keeps to what a child may do.
         Way::Fork => unsafe { libc::fork() },
-        Way::RawClone => {
-            end_raw_children_that_panic();
-            let flags = libc::c_long::from(libc::SIGCHLD);
-            // SAFETY: without CLONE_VM and without a new stack this is fork's system call (clone(2);
-            // on every architecture the first two arguments are flags and stack).
-            let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
-            if pid == 0 {
-                IS_RAW.store(true, Ordering::SeqCst);
-            }
-            libc::pid_t::try_from(pid).expect("a process id")
-        }
+        Way::RawClone => raw_clone(libc::SIGCHLD),
+        Way::RawCloneAsInit => raw_clone(libc::SIGCHLD | libc::CLONE_NEWPID),
+        Way::Clone3 => clone3(&[]),
     };
     assert!(pid >= 0, "no child: {}", std::io::Error::last_os_error());
     (pid != 0).then_some(Child(pid))
+}
+
+fn raw_clone(flags: i32) -> libc::pid_t {
+    end_raw_children_that_panic();
+    let flags = libc::c_long::from(flags);
+    // SAFETY: without CLONE_VM and without a new stack this is fork's system call (clone(2); on
+    // every architecture the first two arguments are flags and stack).
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    is_raw(pid)
+}
+
+/// The process id that `clone` returned; in the child, remembers how it was made.
+fn is_raw(pid: libc::c_long) -> libc::pid_t {
+    if pid == 0 {
+        IS_RAW.store(true, Ordering::SeqCst);
+    }
+    libc::pid_t::try_from(pid).expect("a process id")
+}
+
+/// `include/uapi/linux/sched.h`, Linux 5.5; libc's constant is too narrow for it.
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+
+/// clone3(2), with these ids in the child's pid namespaces, innermost first, or any.
+fn clone3(ids: &[libc::pid_t]) -> libc::pid_t {
+    end_raw_children_that_panic();
+    let mut descriptor = -1;
+    // SAFETY: integers, for which zeros are valid.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND;
+    arguments.pidfd = (&raw mut descriptor).addr() as u64;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    if !ids.is_empty() {
+        arguments.set_tid = ids.as_ptr().addr() as u64;
+        arguments.set_tid_size = ids.len() as u64;
+    }
+    let size = size_of_val(&arguments);
+    // SAFETY: without CLONE_VM this is a fork; the arguments and what they point to are locals.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) };
+    if pid > 0 {
+        // SAFETY: the kernel has just opened it for us.
+        unsafe { libc::close(descriptor) };
+    }
+    is_raw(pid)
+}
+
+/// Like [`split`], with this process id in the child; an error if that is not to be had.
+pub(crate) fn split_with_id(id: libc::pid_t) -> std::io::Result<Option<Child>> {
+    match clone3(&[id]) {
+        -1 => Err(std::io::Error::last_os_error()),
+        pid => Ok((pid != 0).then_some(Child(pid))),
+    }
 }
 
 /// Ends a child at once: no destructors, no exit handlers.
@@ -88,6 +137,11 @@ pub(crate) fn leave(code: i32) -> ! {
 }
 
 impl Child {
+    /// A child that was made elsewhere; -1 for any.
+    pub(crate) fn of(pid: libc::pid_t) -> Self {
+        Self(pid)
+    }
+
     pub(crate) fn pid(&self) -> libc::pid_t {
         self.0
     }

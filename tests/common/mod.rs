@@ -10,10 +10,13 @@ pub(crate) mod blocks;
 pub(crate) mod clock;
 pub(crate) mod copies;
 pub(crate) mod draws;
+pub(crate) mod faults;
 pub(crate) mod interruption;
 pub(crate) mod maps;
+pub(crate) mod privileges;
 pub(crate) mod scratch;
 pub(crate) mod seccomp;
+pub(crate) mod sources;
 pub(crate) mod trace;
 pub(crate) mod worlds;
 
@@ -27,6 +30,9 @@ const VARIANT: &str = "SNAPRNG_TEST_VARIANT";
 /// How a line begins that says that a test could not prove its sentence here. `tests/run` looks
 /// for it.
 const SKIPPED: &str = "SKIPPED: ";
+
+/// How a line begins that says how much was compared.
+const COUNTED: &str = "COUNTED: ";
 
 /// Runs `scenario` in a process in which nothing has used the library yet.
 pub(crate) fn in_a_fresh_process<F: FnOnce()>(scenario: F) {
@@ -87,11 +93,13 @@ pub(crate) fn command(
     command
 }
 
-/// Fails unless the fresh process ran its one test and that passed. Passes on what was skipped.
+/// Fails unless the fresh process ran its one test and that passed. Passes on what was skipped
+/// and counted.
 pub(crate) fn check(test: &str, variant: &str, output: &Output) {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    for line in errors.lines().filter(|line| line.starts_with(SKIPPED)) {
+    for line in errors.lines().filter(|line| line.starts_with(SKIPPED) || line.starts_with(COUNTED))
+    {
         write_uncaptured(line);
     }
     assert!(
@@ -104,6 +112,11 @@ pub(crate) fn check(test: &str, variant: &str, output: &Output) {
 /// Says, so that it cannot be overlooked, that something could not be proven here.
 pub(crate) fn skip(what: &str, why: &str) {
     write_uncaptured(&format!("{SKIPPED}{what}: {why}"));
+}
+
+/// Says how much was compared.
+pub(crate) fn count(what: &str) {
+    write_uncaptured(&format!("{COUNTED}{what}"));
 }
 
 /// Past libtest's capture, which takes what `eprintln!` writes.

@@ -72,6 +72,37 @@ pub(crate) fn refuse_wipe_on_fork() {
     refuse(libc::SYS_madvise, 2, u32::MAX, libc::MADV_WIPEONFORK.cast_unsigned());
 }
 
+/// What marks a call that [`genuinely`] makes: its sixth argument, which the kernel does not look at
+/// where a call has five or fewer.
+const GENUINE: u32 = 0x6e75_1e6e;
+
+/// Traps these calls, unless [`genuinely`] makes them: so that the handler can make the very call
+/// that it answers.
+pub(crate) fn trap_all_but_genuine(calls: &[libc::c_long]) {
+    let mut program =
+        vec![load(argument(5)), unless_equal_skip(GENUINE, 1), ret(Answer::Allow), load(NUMBER)];
+    for call in calls {
+        program.push(unless_equal_skip(*call as u32, 1));
+        program.push(ret(Answer::Trap));
+    }
+    program.push(ret(Answer::Allow));
+    load_program(&program);
+}
+
+/// Makes a call that a filter traps; a negative result is an error number, as the kernel gives it.
+///
+/// # Safety
+/// As the call with these arguments.
+pub(crate) unsafe fn genuinely(call: libc::c_long, arguments: [usize; 5]) -> i32 {
+    let [a, b, c, d, e] = arguments;
+    // SAFETY: the caller's promise.
+    let answer = unsafe { libc::syscall(call, a, b, c, d, e, GENUINE as usize) };
+    match i32::try_from(answer).expect("calls that give small numbers") {
+        -1 => -std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO),
+        answer => answer,
+    }
+}
+
 fn load(offset: u32) -> sock_filter {
     sock_filter { code: LOAD, jt: 0, jf: 0, k: offset }
 }
@@ -124,5 +155,23 @@ pub(crate) fn answer(context: *mut libc::c_void, value: i32) {
     #[cfg(target_arch = "aarch64")]
     {
         registers.regs[0] = i64::from(value).cast_unsigned();
+    }
+}
+
+/// The number and the first five arguments of the trapped call.
+pub(crate) fn trapped(context: *mut libc::c_void) -> (libc::c_long, [usize; 5]) {
+    let context = context.cast::<libc::ucontext_t>();
+    // SAFETY: the kernel gives a valid context to a handler with SA_SIGINFO.
+    let registers = unsafe { &(*context).uc_mcontext };
+    #[cfg(target_arch = "x86_64")]
+    {
+        let register = |name: i32| registers.gregs[name as usize] as usize;
+        let arguments = [libc::REG_RDI, libc::REG_RSI, libc::REG_RDX, libc::REG_R10, libc::REG_R8];
+        (register(libc::REG_RAX) as libc::c_long, arguments.map(register))
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        let arguments = [0, 1, 2, 3, 4].map(|index| registers.regs[index] as usize);
+        (registers.regs[8] as libc::c_long, arguments)
     }
 }

@@ -3,7 +3,7 @@
 
 Written from the documentation (the rekey's hash, the refill, the absorbing step, the one-shot
 path) with Python's BLAKE2s and a ChaCha20 of its own, so that the frozen vector in
-`src/generator/tests.rs` is more than a copy of what the code happens to give.
+`src/generator/tests/keys.rs` is more than a copy of what the code happens to give.
 
 Usage: stream.py          prints the vector
        stream.py --check  compares it with the one in the source; exit 1 if they differ
@@ -15,7 +15,7 @@ import struct
 import sys
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parents[2] / "src" / "generator" / "tests.rs"
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "generator" / "tests" / "keys.rs"
 MASK = 0xFFFFFFFF
 
 

@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 #: Nothing takes this long unless it hangs, which is what a deadlock looks like.
 HANGS_AFTER_SECONDS = 30 * 60
+#: But what `tests/run long` is for.
+LONG_HANGS_AFTER_SECONDS = 4 * 60 * 60
 
 #: How a test says that it could not prove its sentence here (tests/common/mod.rs).
 SKIP_MARK = "SKIPPED: "
@@ -27,7 +29,8 @@ class Unprovable(Exception):
     """Something that cannot be tried on this machine, for a reason that is no fault of the project."""
 
 
-def run(command: list[str], skips: list[str] | None = None, **variables: str) -> int:
+def run(command: list[str], skips: list[str] | None = None, hangs_after: float = HANGS_AFTER_SECONDS,
+        **variables: str) -> int:
     """Runs a command in the project's root, shows what it prints, and returns its exit code."""
     shown = " ".join([*(f"{name}={value!r}" for name, value in variables.items()), *command])
     TERMINAL.say(TERMINAL.paint(f"$ {shown}", "title"))
@@ -45,7 +48,7 @@ def run(command: list[str], skips: list[str] | None = None, **variables: str) ->
         errors="replace",
         start_new_session=True,
     )
-    watchdog = threading.Timer(HANGS_AFTER_SECONDS, end_group, [process.pid])
+    watchdog = threading.Timer(hangs_after, end_group, [process.pid])
     watchdog.start()
     try:
         for line in process.stdout:
@@ -76,9 +79,9 @@ def must(command: list[str], skips: list[str] | None = None, **variables: str) -
         raise RuntimeError(f"`{' '.join(command[:3])} …` ended with code {code}")
 
 
-def must_unless_unavailable(command: list[str], skips: list[str]) -> None:
+def must_unless_unavailable(command: list[str], skips: list[str], hangs_after: float = HANGS_AFTER_SECONDS) -> None:
     """Like `must`, for a command that has an exit code of its own for what could not be had."""
-    code = run(command, skips)
+    code = run(command, skips, hangs_after)
     if code == UNAVAILABLE:
         raise Missing(f"{command[0]} could not get what it needs: see what it printed")
     if code != 0:

@@ -2,9 +2,21 @@
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
-from .commands import ROOT, SKIP_MARK, UNAVAILABLE, Unprovable, cargo, must, must_unless_unavailable, run
+from .claims import missing
+from .commands import (
+    LONG_HANGS_AFTER_SECONDS,
+    ROOT,
+    SKIP_MARK,
+    UNAVAILABLE,
+    Unprovable,
+    cargo,
+    must,
+    must_unless_unavailable,
+    run,
+)
 from .needs import need, need_rust, need_target
 from .terminal import TERMINAL
 
@@ -44,7 +56,17 @@ def tests(skips):
 def optimized_tests(skips):
     need_rust()
     selection = ["--workspace", "--tests", "--release", "--locked", "--no-fail-fast"]
-    cargo("test", *selection, "--", "--include-ignored", skips=skips)
+    cargo("test", *selection, "--", "--include-ignored", "--skip", ALL_PAIRS, skips=skips)
+
+
+#: A million pairs of copies, one within the other: minutes of a core.
+ALL_PAIRS = "copies_of_copies_share_nothing_whatever_made_them"
+
+
+def all_pairs(_skips):
+    need_rust()
+    selection = ["--package=snaprng", "--lib", "--release", "--locked", "--", "--ignored", "--nocapture", ALL_PAIRS]
+    cargo("test", *selection)
 
 
 #: What SNAPRNG_KERNEL calls the cipher's kernels, and the flag of /proc/cpuinfo that each needs.
@@ -117,10 +139,20 @@ def avx512_emulated(skips):
     must_unless_unavailable(["tests/avx512/run"], skips)
 
 
-def fuzzing(_skips):
-    need_rust()
-    need({"g++": "g++"})
-    must(["fuzz/run", "vmclock_page", "15"])
+#: Each takes an input as a list of decisions: see fuzz/fuzz_targets.
+FUZZ_TARGETS = ["vmclock_page", "sysgenid", "agent_page", "c_abi_structs", "provider_params"]
+FUZZ_SECONDS, FUZZ_LONG_SECONDS = 15, 600
+
+
+def fuzz_for(seconds: int):
+    def fuzz(_skips):
+        need_rust()
+        need({"g++": "g++"})
+        for target in FUZZ_TARGETS:
+            # Prints executions and coverage, and for an input that fails how to run it again.
+            must(["fuzz/run", target, str(seconds)])
+
+    return fuzz
 
 
 def c_abi(skips):
@@ -143,6 +175,21 @@ def criu(skips):
         raise Unprovable(skips.pop())
     if code != 0:
         raise RuntimeError(f"tests/criu/run ended with code {code}")
+
+
+def wrong_orders(_skips):
+    need_rust()
+    must(["tests/mutants/wrong_orders"])
+
+
+def gvisor(skips):
+    need_rust()
+    need({"runsc": "runsc"})
+    code = run(["tests/gvisor/run"], skips)
+    if code == UNAVAILABLE:
+        raise Unprovable(skips.pop())
+    if code != 0:
+        raise RuntimeError(f"tests/gvisor/run ended with code {code}")
 
 
 def models(_skips):
@@ -183,6 +230,17 @@ def supply_chain(skips):
     must(["tests/supply_chain/run"], skips)
 
 
+def claims(_skips):
+    wrong = missing(STEPS.keys() | LONG_STEPS.keys())
+    if wrong:
+        raise RuntimeError("the table in tests/README.md: " + "; ".join(wrong))
+
+
+def mutants(_skips):
+    need_rust()
+    must(["tests/mutants/run"], hangs_after=LONG_HANGS_AFTER_SECONDS)
+
+
 def demo(_skips):
     need_rust()
     cargo("run", "--release", "--locked", "--", "demo")
@@ -191,7 +249,30 @@ def demo(_skips):
 def vm_clones(skips):
     need_rust()
     need({"pkg-config": "pkg-config", "/usr/include/openssl/core_dispatch.h": "libssl-dev"})
-    must_unless_unavailable(["tests/vm/run"], skips)
+    must(["tests/vm/run", "--self-test"])
+    with tempfile.TemporaryDirectory() as streams:
+        must_unless_unavailable(["tests/vm/run", "--streams", streams], skips)
+        must(["tests/statistics/run", "--clones", streams])
+
+
+def vm_clones_long(skips):
+    """The whole matrix. Machines that are finished, with these very sources, are left out when it is started again."""
+    need_rust()
+    command = ["tests/vm/run", "--all", "--clones", "8", "--at-least", "1000000"]
+    kept = ["--resume", "tests/vm/.finished", "--record", "tests/vm/results"]
+    must_unless_unavailable([*command, *kept], skips, LONG_HANGS_AFTER_SECONDS)
+
+
+def statistics(skips):
+    need_rust()
+    need({"dieharder": "dieharder"})
+    must_unless_unavailable(["tests/statistics/run"], skips)
+
+
+def statistics_long(skips):
+    need_rust()
+    need({"dieharder": "dieharder"})
+    must_unless_unavailable(["tests/statistics/run", "--long"], skips, LONG_HANGS_AFTER_SECONDS)
 
 
 STEPS = {
@@ -206,17 +287,27 @@ STEPS = {
     **{f"check-{target}": other_target(target) for target in OTHER_TARGETS},
     "aarch64-tests": aarch64_tests,
     "avx512-emulated": avx512_emulated,
-    "fuzz": fuzzing,
+    "fuzz": fuzz_for(FUZZ_SECONDS),
     "c-abi": c_abi,
     "openssl": openssl,
     "criu": criu,
+    "gvisor": gvisor,
     "instructions": instructions,
     "benches": benches,
     "supply-chain": supply_chain,
+    "claims": claims,
     "demo": demo,
+    "statistics": statistics,
     "vm-clones": vm_clones,
 }
 LEFT_OUT_BY_QUICK = ["vm-clones"]
 
 #: What takes hours. Each keeps what it has finished, says so, and goes on from there when it is started again.
-LONG_STEPS = {}
+LONG_STEPS = {
+    "all-pairs": all_pairs,
+    "wrong-orders": wrong_orders,
+    "mutants": mutants,
+    "fuzz-long": fuzz_for(FUZZ_LONG_SECONDS),
+    "vm-clones-long": vm_clones_long,
+    "statistics-long": statistics_long,
+}

@@ -31,6 +31,11 @@ def within(seconds: float) -> Condition:
     return lambda record: after_resume(record) and record.milliseconds < seconds * 1000
 
 
+def unsettled(record: Record) -> bool:
+    """The request began after the resume and before the settling time was over."""
+    return within(60)(record)
+
+
 def cut_in_half(record: Record) -> bool:
     return bool(record.flags & CUT)
 

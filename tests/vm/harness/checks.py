@@ -11,6 +11,7 @@ from .analyse import (
     cut_in_half,
     first_after_resume,
     select,
+    unsettled,
 )
 from .recording import Recording
 
@@ -22,6 +23,7 @@ class Verdict:
     sentence: str
     holds: bool | None
     numbers: dict = field(default_factory=dict)
+    point: str = ""  # of the matrix, if it is about one alone
 
 
 Check = Callable[[list[Recording]], Verdict]
@@ -116,18 +118,81 @@ def cut_requests_differ(pattern: str) -> Check:
         if not found.compared:
             return Verdict("The snapshot fell into no large request this time: nothing is learned about those it cuts.",
                            None, _numbers(found) | {"counted_before": True})
+        if found.total and _ended_before(recordings, pattern):
+            return Verdict("The snapshot fell between the end of a large request and the look at who was cloned: all "
+                           "clones read the same time stamp counter at its end. Nothing is learned about those it cuts.", None,
+                           _numbers(found) | {"measured": True})
         text = "is done again and differs in every clone" if not found.total else "comes out the same in clones"
         return Verdict(f"A 64 KiB request that the snapshot cuts in half {text} ({found.compared} blocks compared, "
                        f"{found.total} shared).", not found.total, _numbers(found) | {"counted_before": True})
     return check
 
 
-def measured(pattern: str, what: str, condition: Condition = after_resume) -> Check:
-    """A number to know, not a promise."""
+def _ended_before(recordings: list[Recording], pattern: str) -> bool:
+    """Whether the request had returned when the snapshot was taken, and only the look at who was cloned had not: QEMU
+    stops more often at that look, which leaves its fast path, than its share of the time would make it.
+
+    The time stamp between the two is then a part of the snapshot, and the same in all clones to the tick. With ordinary
+    clocks it never is after the resume; with equal ones it may be, so the machines with ordinary clocks prove more here.
+    """
+    ends = {tuple(recording.facts(f"{name}/summary").get("cut_ended") for name in
+                  select(recording, pattern, cut_in_half)) for recording in recordings}
+    return len(ends) == 1
+
+
+def cut_requests_are_measured(pattern: str) -> Check:
+    """A request under way at the snapshot: without a witness that sees the copy, or anything that tells the clones
+    apart, nothing is promised about it."""
+    def check(recordings: list[Recording]) -> Verdict:
+        found = compare(recordings, pattern, cut_in_half)
+        if not found.compared:
+            return Verdict("The snapshot fell into no large request this time: nothing is learned about those it cuts.",
+                           None)
+        return Verdict(f"Measured: of {found.compared} blocks of 64 KiB requests that the snapshot cuts in half, "
+                       f"{found.shared} are shared.", None, _numbers(found) | {"measured": True, "cut": True})
+    return check
+
+
+def what_it_may_share_is_reported(pattern: str, worker: str) -> Check:
+    """Where the library cannot tell the clones apart yet, it says so; how much they then share is measured."""
+    def check(recordings: list[Recording]) -> Verdict:
+        found = compare(recordings, pattern, unsettled)
+        reports = [recording.facts(f"{worker}/{generator}/protection-resumed") for recording in recordings
+                   for generator in ("snaprng-thread", "snaprng-owned-plain")]
+        silent = [report for report in reports if not _admits(report)]
+        numbers = _numbers(found) | {"measured": True, "window": True}
+        if silent:
+            return Verdict(f"The library should report that it cannot tell the clones apart yet, and says {silent[0]}.",
+                           False, numbers)
+        said = " and ".join(sorted({f"diversity {report['diversity']}, not settled" for report in reports}))
+        return Verdict(f"The library reports: {said}. Measured: of {found.compared} blocks until the settling time is "
+                       f"over, {found.shared} are shared{_until(found)}.", True, numbers)
+    return check
+
+
+def _admits(report: dict[str, str]) -> bool:
+    """Whether it claims nothing that tells clones apart for certain, and not that the time for that is over."""
+    return report.get("settled") == "false" and report.get("diversity") in ("none", "kernel made to reseed")
+
+
+def measured(pattern: str, what: str, condition: Condition = after_resume, mark: str = "measured") -> Check:
+    """A number to know, not a promise; `mark` is for who looks for it among the others."""
     def check(recordings: list[Recording]) -> Verdict:
         found = compare(recordings, pattern, condition)
         return Verdict(f"Measured: of {found.compared} blocks ({what}), {found.shared} are shared{_until(found)}.",
-                       None, _numbers(found) | {"measured": True})
+                       None, _numbers(found) | {"measured": True, mark: True})
+    return check
+
+
+def measured_with_its_report(pattern: str, stream: str, what: str, condition: Condition) -> Check:
+    """A number to know, and what the library said of itself meanwhile."""
+    def check(recordings: list[Recording]) -> Verdict:
+        found = compare(recordings, pattern, condition)
+        reports = [recording.facts(f"{stream}/protection-resumed") for recording in recordings]
+        said = " and ".join(sorted({f"level {one.get('level')}, diversity {one.get('diversity')}, "
+                                    f"settled {one.get('settled')}" for one in reports}))
+        return Verdict(f"Measured: of {found.compared} blocks ({what}), {found.shared} are shared{_until(found)}; "
+                       f"meanwhile it reports {said}.", None, _numbers(found) | {"measured": True})
     return check
 
 
@@ -199,6 +264,16 @@ def generation_ends(worker: str) -> Check:
 def _ends(said: dict[str, str]) -> bool:
     asked = all(int(said.get(f"asked_{when}", "0")) > 0 for when in ("before", "after"))
     return asked and (said["ended_before"], said["current_after"], said["renewed"]) == ("0", "0", "1")
+
+
+def diversity_is(stream: str, expected: str) -> Check:
+    """The library reports that this went into the rekey after the resume."""
+    def check(recordings: list[Recording]) -> Verdict:
+        seen = {recording.facts(f"{stream}/protection-resumed").get("diversity", "no report")
+                for recording in recordings}
+        return Verdict(f"{stream} reports diversity: {' and '.join(sorted(seen))} (expected: {expected}).",
+                       seen == {expected}, {"diversity": sorted(seen)})
+    return check
 
 
 def reports_no_diversity(stream: str) -> Check:

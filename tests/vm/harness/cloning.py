@@ -3,7 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,11 @@ from .qemu import Machine
 from .recording import Recording, receive
 from .scenarios import Scenario
 
-# As many clones run at the same time; more would only slow each other down on a small machine.
+# As many machines run at the same time; more would only slow each other down on a small machine. Those that wait for
+# their settling time, idle, do not count.
 AT_ONCE = 2
+# As many clones of one snapshot are in memory at the same time.
+WAITING_AT_ONCE = 8
 # How long a clone is busy after the resume; a clone that waits for its settling time is idle then.
 BUSY_SECONDS = 4.0
 # How long a guest may stay silent on a loaded machine before it counts as broken.
@@ -54,6 +57,7 @@ class Laboratory:
     def __init__(self, folder: Path, toolchain: Toolchain, image: Path, clones: int, say):
         self.folder, self.toolchain, self.image = folder, toolchain, image
         self.clones, self.say = clones, say
+        self.busy = threading.Semaphore(AT_ONCE)
 
     def run(self, scenario: Scenario) -> Run:
         """Boot the scenario's machine, snapshot it, and run the clones."""
@@ -68,13 +72,20 @@ class Laboratory:
         return Run(recordings, snapshot.timings, snapshot.clocks)
 
     def _take(self, snapshot: Snapshot) -> None:
+        # A machine that waits for a minute before its snapshot must not keep all others from running.
+        with nullcontext() if snapshot.scenario.waits_before else self.busy:
+            self._boot_and_save(snapshot)
+
+    def _boot_and_save(self, snapshot: Snapshot) -> None:
         start = time.monotonic()
         machine, snapshot.vmclock = self._boot(snapshot.scenario, snapshot.folder)
         with machine:
-            clock = VmClock(machine.memory(), snapshot.vmclock)  # this pauses the machine
-            if snapshot.scenario.counter:
-                clock.announce_counter()
-            snapshot.clocks |= {"marker before": clock.marker(), "counter before": clock.counter()}
+            memory = machine.memory()  # this pauses the machine
+            if snapshot.vmclock:
+                clock = VmClock(memory, snapshot.vmclock)
+                if snapshot.scenario.counter:
+                    clock.announce_counter()
+                snapshot.clocks |= {"marker before": clock.marker(), "counter before": clock.counter()}
             machine.resume()
             snapshot.timings["boot"] = time.monotonic() - start
             self._start_workers(snapshot.scenario, machine)
@@ -124,26 +135,25 @@ class Laboratory:
 
     def _resume(self, snapshot: Snapshot) -> list[Recording]:
         scenario = snapshot.scenario
-        waiting = f", each waits {scenario.settle_seconds:.0f} s" if scenario.settle_seconds else ""
+        waiting = f", each waits {scenario.settle_seconds:.0f} s" if scenario.waits else ""
         self.say(f"{scenario.name}: {self.clones} clones of one snapshot{waiting}")
         start = time.monotonic()
-        busy = threading.Semaphore(AT_ONCE)
-        with ThreadPoolExecutor(self.clones if scenario.settle_seconds else AT_ONCE) as pool:
-            started = [pool.submit(self._clone, snapshot, number, busy) for number in range(1, self.clones + 1)]
+        with ThreadPoolExecutor(WAITING_AT_ONCE if scenario.waits else AT_ONCE) as pool:
+            started = [pool.submit(self._clone, snapshot, number) for number in range(1, self.clones + 1)]
             recordings = [one.result() for one in started]
         snapshot.timings["clones"] = time.monotonic() - start
         return recordings
 
-    def _clone(self, snapshot: Snapshot, number: int, busy: threading.Semaphore) -> Recording:
+    def _clone(self, snapshot: Snapshot, number: int) -> Recording:
         scenario, home = snapshot.scenario, snapshot.folder / f"clone-{number}"
         with ExitStack() as turn:
-            turn.enter_context(busy)
+            turn.enter_context(self.busy)
             with Machine(home, self.toolchain, self.image, scenario.shape, snapshot.file) as machine:
                 # Nothing is said while a clone settles.
                 machine.listen_for(PATIENCE_SECONDS + 2 * scenario.settle_seconds)
                 self._make_different(snapshot, machine, number)
                 machine.resume()
-                if scenario.settle_seconds:
+                if scenario.waits:
                     time.sleep(BUSY_SECONDS)
                     turn.close()  # this clone is idle from here on: let the next one start
                 return receive(machine, number)
@@ -151,8 +161,9 @@ class Laboratory:
     @staticmethod
     def _make_different(snapshot: Snapshot, machine: Machine, number: int) -> None:
         """Do to the paused clone what a hypervisor does, and leave the ground truth for the guest to record."""
-        clock, clocks = VmClock(machine.memory(), snapshot.vmclock), snapshot.clocks
-        if snapshot.scenario.counter:
-            clock.set_counter(clocks["counter before"] + 1)  # the same in every clone, as on real hypervisors
-        clocks["marker after"], clocks["counter after"] = clock.marker(), clock.counter()
+        if snapshot.vmclock:
+            clock, clocks = VmClock(machine.memory(), snapshot.vmclock), snapshot.clocks
+            if snapshot.scenario.counter:
+                clock.set_counter(clocks["counter before"] + 1)  # the same in every clone, as on real hypervisors
+            clocks["marker after"], clocks["counter after"] = clock.marker(), clock.counter()
         machine.write_truth(number)

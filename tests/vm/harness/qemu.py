@@ -29,12 +29,14 @@ class Shape:
     # The guest's clocks and TSC advance with the instructions it executes (32 ns each), not with time: clones read the
     # same times as long as they do the same, and no jitter between them tells them apart.
     equal_clocks: bool = False
+    vmclock: bool = True  # the device
 
     def options(self) -> list[str]:
         cpu = "max" if self.cpu_randomness else "max,-rdrand,-rdseed"
         clocks = ["-icount", "shift=5,sleep=off", "-rtc", "clock=vm"] if self.equal_clocks else []
+        vmclock = ["-device", "vmclock"] if self.vmclock else []
         return [*clocks, "-machine", "q35", "-accel", "tcg", "-cpu", cpu, "-smp", str(self.cpus), "-m", str(MEMORY_MB),
-                "-device", f"vmgenid,guid={self.guid}", "-device", "vmclock"]
+                "-device", f"vmgenid,guid={self.guid}", *vmclock]
 
 
 class Machine:

@@ -34,6 +34,10 @@ class Result:
         )
 
     @property
+    def outputs(self) -> int:
+        return self._sum("outputs")
+
+    @property
     def compared(self) -> int:
         return self._sum("compared")
 
@@ -83,7 +87,11 @@ class Terminal:
     def result(self, result: Result) -> None:
         """One scenario: its verdicts, each a sentence."""
         print(f"\n{result.scenario.name}: {result.scenario.proves}")
+        point = ""
         for verdict in result.verdicts:
+            if verdict.point != point:
+                point = verdict.point
+                print(f"  {point}")
             word, colour = _MARKS[verdict.holds]
             print(f"  {self._coloured(f'{word:<4}', colour)}  {verdict.sentence}")
         if reseeds := _reseeds(result):
@@ -92,17 +100,24 @@ class Terminal:
 
     def summary(self, results: list[Result]) -> None:
         """The table at the end."""
-        print(f"\n{'scenario':<18}{'blocks compared':>16}{'shared':>9}{'seconds':>9}  verdict")
+        print(f"\n{'scenario':<32}{'outputs compared':>18}{'blocks':>10}{'shared':>9}{'seconds':>9}  verdict")
         for result in results:
             word, colour = ("passed", "32") if result.passed else ("FAILED", "31")
-            compared, shared = (f"{result.compared}", f"{result.shared}") if result.compared else ("measured", "-")
-            if result.run is None:
-                compared = shared = "-"
-            print(f"{result.scenario.name:<18}{compared:>16}{shared:>9}{result.seconds:>9.1f}  "
+            shown = [result.outputs, result.compared, result.shared] if result.run else ["-"] * 3
+            outputs, compared, shared = map(str, shown)
+            print(f"{result.scenario.name:<32}{outputs:>18}{compared:>10}{shared:>9}{result.seconds:>9.1f}  "
                   f"{self._coloured(word, colour)}")
         failed = sum(not result.passed for result in results)
         print(f"\n{len(results) - failed} of {len(results)} scenarios passed." if failed else
               f"\nAll {len(results)} scenarios passed.")
+
+    @staticmethod
+    def matrix(known: dict, kept: int) -> None:
+        """How much of the matrix is known."""
+        if known["points"]:
+            before = f" ({kept} machines finished before)" if kept else ""
+            print(f"Matrix: {known['points']} of {known['points_of_all']} points{before}, {known['outputs_compared']} "
+                  f"outputs compared, {known['shared']} shared.")
 
     def _coloured(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self.colours else text
@@ -116,21 +131,23 @@ def write_json(path: Path, results: list[Result], toolchain: Toolchain, clones: 
         "qemu": toolchain.qemu_version,
         "kernel": toolchain.kernel_release,
         "clones": clones,
-        "scenarios": [
-            {
-                "name": result.scenario.name,
-                "proves": result.scenario.proves,
-                "passed": result.passed,
-                "seconds": round(result.seconds, 1),
-                "blocks_compared": result.compared,
-                "blocks_shared": result.shared,
-                "verdicts": [asdict(verdict) for verdict in result.verdicts],
-                "measurements": result.measurements,
-            }
-            for result in results
-        ],
+        "scenarios": [document_of(result) for result in results],
     }
     path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def document_of(result: Result) -> dict:
+    """One scenario, for programs."""
+    return {
+        "name": result.scenario.name,
+        "proves": result.scenario.proves,
+        "passed": result.passed,
+        "seconds": round(result.seconds, 1),
+        "blocks_compared": result.compared,
+        "blocks_shared": result.shared,
+        "verdicts": [asdict(verdict) for verdict in result.verdicts],
+        "measurements": result.measurements,
+    }
 
 
 def write_not_run(path: Path, reason: str) -> None:

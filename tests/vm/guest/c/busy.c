@@ -13,7 +13,7 @@
 enum {
     WIDTH = 32,
     LARGE = 64 * 1024,
-    LARGE_REQUESTS = 2,
+    LARGE_REQUESTS = 1,
     /* Large requests take long, so they come after the outputs that matter most: the first ones. */
     LARGE_AFTER = 512,
     /* After the first outputs, one in this many is written down. */

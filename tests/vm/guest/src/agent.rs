@@ -9,8 +9,8 @@ use crate::idle::sleep_through_resume;
 use crate::plan::Plan;
 use crate::truth::Truth;
 
-/// Where the library looks for the page.
-pub(crate) const PAGE: &str = "/run/snapsafe/generation";
+/// Not where every process looks for one: only those that are told to watch this one.
+pub(crate) const PAGE: &str = "/run/late/generation";
 
 pub(crate) fn run(plan: &Plan, truth: Truth) -> io::Result<()> {
     std::fs::create_dir_all(Path::new(PAGE).parent().expect("the page has a folder"))?;

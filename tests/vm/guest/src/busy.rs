@@ -11,14 +11,14 @@ use std::thread::JoinHandle;
 use crate::clock::{self, Zero};
 use crate::generator::{self, Generator};
 use crate::idle;
-use crate::plan::Plan;
+use crate::plan::{Plan, Until};
 use crate::record::{Recorder, write_text};
 use crate::subject::Subject;
 use crate::truth::Truth;
 use crate::worker::write_facts;
 
 const LARGE: usize = 64 * 1024;
-const LARGE_REQUESTS: usize = 2;
+const LARGE_REQUESTS: usize = 1;
 /// Large requests take long, so they come after the outputs that matter most: the first ones.
 const LARGE_AFTER: usize = 512;
 const SETTLED_REQUESTS: usize = 2000;
@@ -50,19 +50,18 @@ impl<'a> Busy<'a> {
             apart: Vec::new(),
             texts: Vec::new(),
         };
-        if !plan.bulk() {
-            busy.add("plain", Generator::plain());
-        }
+        busy.add("plain", Generator::plain());
         busy.add("snaprng-thread", Generator::Thread);
         for kind in &plan.owned {
             let generator =
                 Generator::owned(plan, kind).expect("an owned generator could not be made");
             busy.add(&format!("snaprng-owned-{kind}"), generator);
         }
-        if plan.hog {
-            busy.add("kernel", Generator::Kernel);
-        } else if !plan.bulk() {
+        // A thread that asks the kernel beside the loop would keep it from being idle, or from its share of the CPU.
+        if plan.until == Until::Asking {
             busy.kernel = Some(Background::start(plan, truth));
+        } else {
+            busy.add("kernel", Generator::Kernel);
         }
         if plan.settle.is_some() {
             busy.idle = Some(idle::warm(plan, truth, "snaprng-idle"));
@@ -95,11 +94,7 @@ impl<'a> Busy<'a> {
         }
         self.describe("before");
         self.truth.set_ready(self.plan.number);
-        let zero = loop {
-            if let Some(zero) = self.pass(false) {
-                break zero;
-            }
-        };
+        let zero = self.until_resume();
         self.after_resume(zero);
         if let Some(settle) = self.plan.settle {
             clock::sleep_until(zero.monotonic + settle.as_nanos() as u64);
@@ -109,17 +104,50 @@ impl<'a> Busy<'a> {
         self.write(zero, out)
     }
 
+    /// What this worker does while the snapshot is taken; when it knew of the resume.
+    fn until_resume(&mut self) -> Zero {
+        match self.plan.until {
+            Until::Asking => loop {
+                if let Some(zero) = self.pass(false) {
+                    break zero;
+                }
+            },
+            Until::InRequest => self.until_cut_in_half(),
+            Until::Asleep => idle::sleep_through_resume(self.truth),
+        }
+    }
+
+    /// Large requests, one after the other, until one has ended after the resume.
+    fn until_cut_in_half(&mut self) -> Zero {
+        let truth = self.truth;
+        let snaprngs =
+            self.subjects.iter_mut().filter(|subject| subject.stream.starts_with("snaprng"));
+        let mut cuts: Vec<_> = snaprngs
+            .map(|subject| {
+                let log = Recorder::new(format!("cut-{}", subject.stream), LARGE, 1);
+                (subject, log)
+            })
+            .collect();
+        let zero = 'resumed: loop {
+            for (subject, log) in &mut cuts {
+                if subject.ask_into(log, truth) {
+                    break 'resumed Zero::now();
+                }
+            }
+        };
+        self.apart.extend(cuts.into_iter().map(|(_, log)| log));
+        zero
+    }
+
     /// From the first output after the resume until the time is over and every log is full.
     fn after_resume(&mut self, zero: Zero) {
         self.describe("resumed");
-        if !self.plan.bulk() {
-            self.welcome_newcomers();
-        }
+        self.welcome_newcomers();
         let mut passes = 1;
         while !self.is_over(zero, passes) {
             self.pass(passes.is_multiple_of(SAMPLE));
             passes += 1;
-            if passes == LARGE_AFTER && !self.plan.bulk() {
+            if passes == LARGE_AFTER {
                 self.ask_for_much();
             }
         }
@@ -149,7 +177,7 @@ impl<'a> Busy<'a> {
             }
             vec![thread.log]
         }));
-        // On a single CPU held by this thread's real-time priority the newcomer would otherwise wait for the end.
+        // On a single CPU the newcomer would otherwise wait until this thread's turn is over.
         std::thread::yield_now();
     }
 

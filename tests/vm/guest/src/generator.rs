@@ -5,6 +5,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng, TryRng};
 use rustix::rand::{GetRandomFlags, getrandom};
 use snaprng::{Config, Policy, Protection, Source, TrySnapRng, VmClock};
 
+use crate::agent::PAGE;
 use crate::plan::Plan;
 
 /// A generator that can be asked for bytes.
@@ -72,7 +73,7 @@ fn configuration(plan: &Plan, kind: &str) -> Config {
     let mut configuration = Config {
         policy: if plan.require { Policy::Require } else { Policy::Prefer },
         vmclock: if plan.vmclock_off { VmClock::Off } else { VmClock::Default },
-        agent_page: if plan.agent_page_off { Source::Off } else { Source::Default },
+        agent_page: if plan.agent_page { Source::Path(PAGE.into()) } else { Source::Default },
         ..Config::default()
     };
     match kind {

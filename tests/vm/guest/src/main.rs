@@ -12,6 +12,7 @@ mod agent;
 mod busy;
 mod clock;
 mod generator;
+mod hog;
 mod idle;
 mod init;
 mod plan;

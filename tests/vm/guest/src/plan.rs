@@ -13,6 +13,19 @@ pub(crate) enum Body {
     Idle,
     /// Be the agent that moves the generation page late.
     Agent,
+    /// Hold a CPU with real-time priority, so that the kernel gets nothing done on it.
+    Hog,
+}
+
+/// What a busy worker does while the snapshot is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// It asks all its generators in turn, as it does afterwards.
+    Asking,
+    /// It makes requests so large that the snapshot is all but sure to cut one in half.
+    InRequest,
+    /// It sleeps, and touches none of its generators.
+    Asleep,
 }
 
 /// One worker's orders.
@@ -22,11 +35,16 @@ pub(crate) struct Plan {
     pub(crate) body: Body,
     /// Drop root before the library is first used.
     pub(crate) nobody: bool,
-    /// Run with real-time priority on the only CPU.
-    pub(crate) hog: bool,
+    /// Run beside hogs: with a real-time priority above theirs, and not before all are started.
+    pub(crate) beside_hogs: bool,
+    /// The CPU that a hog holds.
+    pub(crate) cpu: usize,
+    /// What a busy worker does while the snapshot is taken.
+    pub(crate) until: Until,
     pub(crate) require: bool,
     pub(crate) vmclock_off: bool,
-    pub(crate) agent_page_off: bool,
+    /// Watch the page of this test's agent.
+    pub(crate) agent_page: bool,
     /// Owned generators to make, by what they accept: `plain`, `marker`, `late`.
     pub(crate) owned: Vec<String>,
     pub(crate) request: usize,
@@ -52,9 +70,9 @@ impl Plan {
         plan
     }
 
-    /// Whether the requests are so large that the snapshot is all but sure to cut one in half.
-    pub(crate) fn bulk(&self) -> bool {
-        self.request >= 64 * 1024
+    /// Whether it runs, with real-time priority, only when all that do are started.
+    pub(crate) fn is_gated(&self) -> bool {
+        self.beside_hogs || self.body == Body::Hog
     }
 
     fn named(name: String) -> Self {
@@ -63,10 +81,12 @@ impl Plan {
             number: 0,
             body: Body::Busy,
             nobody: false,
-            hog: false,
+            beside_hogs: false,
+            cpu: 0,
+            until: Until::Asking,
             require: false,
             vmclock_off: false,
-            agent_page_off: false,
+            agent_page: false,
             owned: Vec::new(),
             request: 32,
             keep: 4000,
@@ -83,10 +103,13 @@ impl Plan {
             "number" => self.number = number() as usize,
             "body" => self.body = body(value),
             "nobody" => self.nobody = true,
-            "hog" => self.hog = true,
+            "beside-hogs" => self.beside_hogs = true,
+            "cpu" => self.cpu = number() as usize,
+            "in-request" => self.until = Until::InRequest,
+            "asleep" => self.until = Until::Asleep,
             "require" => self.require = true,
             "vmclock-off" => self.vmclock_off = true,
-            "agent-page-off" => self.agent_page_off = true,
+            "agent-page" => self.agent_page = true,
             "owned" => self.owned = value.split(',').map(str::to_owned).collect(),
             "request" => self.request = number() as usize,
             "keep" => self.keep = number() as usize,
@@ -104,6 +127,7 @@ fn body(value: &str) -> Body {
         "require" => Body::Require,
         "idle" => Body::Idle,
         "agent" => Body::Agent,
+        "hog" => Body::Hog,
         _ => panic!("there is no body called '{value}'"),
     }
 }

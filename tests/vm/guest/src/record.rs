@@ -32,6 +32,8 @@ pub(crate) struct Recorder {
     asked_after: usize,
     errors: usize,
     last_error: String,
+    /// When the request returned that straddles the snapshot.
+    cut_ended: u64,
     output: Vec<u8>,
 }
 
@@ -51,6 +53,7 @@ impl Recorder {
             asked_after: 0,
             errors: 0,
             last_error: String::new(),
+            cut_ended: 0,
             output: vec![0; width],
         }
     }
@@ -74,8 +77,10 @@ impl Recorder {
         }
         let ticks = clock::ticks();
         let outcome = request(&mut self.output);
+        let ended = clock::ticks();
         if flags & AFTER == 0 && truth.clone_id() != 0 {
             flags |= CUT;
+            self.cut_ended = ended;
         }
         match outcome {
             Ok(()) => self.write_down(flags, ticks, sampled),
@@ -95,8 +100,10 @@ impl Recorder {
         header[8..].copy_from_slice(&ticks.to_le_bytes());
         if flags & (AFTER | CUT) == 0 {
             let record = HEADER + self.width;
-            let at = self.asked_before % before_kept(self.width) * record;
+            let number = self.asked_before;
             self.asked_before += 1;
+            let Some(place) = number.checked_rem(before_kept(self.width)) else { return };
+            let at = place * record;
             self.before[at..at + HEADER].copy_from_slice(&header);
             self.before[at + HEADER..at + record].copy_from_slice(&self.output);
             return;
@@ -124,16 +131,17 @@ impl Recorder {
         out.write_all(before)?;
         out.write_all(&self.kept)?;
         let summary = format!(
-            "asked={}\nasked_after={}\nerrors={}\nlast_error={}\n",
-            self.index, self.asked_after, self.errors, self.last_error
+            "asked={}\nasked_after={}\nerrors={}\nlast_error={}\ncut_ended={}\n",
+            self.index, self.asked_after, self.errors, self.last_error, self.cut_ended
         );
         write_text(worker, &format!("{}/summary", self.stream), &summary, out)
     }
 }
 
-/// Large outputs are kept in smaller numbers.
+/// Large outputs are kept in smaller numbers; the largest not at all, so that the loop spends its time in requests and
+/// not in copying.
 fn before_kept(width: usize) -> usize {
-    (BEFORE_KEPT * 32 / width).clamp(1, BEFORE_KEPT)
+    (BEFORE_KEPT * 32 / width).min(BEFORE_KEPT)
 }
 
 /// Write a frame of text.

@@ -45,6 +45,11 @@ impl Subject {
         log
     }
 
+    /// One request into another log; whether it ended after the resume.
+    pub(crate) fn ask_into(&mut self, log: &mut Recorder, truth: Truth) -> bool {
+        log.ask(truth, false, |output| self.generator.fill(output))
+    }
+
     /// What snaprng says about this generator at `moment`, as a named text.
     pub(crate) fn describe(&mut self, moment: &str) -> Option<(String, String)> {
         let report = self.generator.protection()?;

@@ -3,16 +3,21 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::mm::{MapFlags, ProtFlags};
 
 const PAGE: usize = 4096;
 const CLONE: usize = 0;
 const AGENT_MOVED: usize = 1;
+/// Whether all workers with real-time priority may begin.
+const BEGIN: usize = 2;
 const READY: usize = 16;
+const STARTED: usize = 80;
 
 /// The shared page. Copying the handle copies the address: the page is mapped once and never unmapped.
 #[derive(Clone, Copy)]
@@ -26,6 +31,11 @@ unsafe impl Send for Truth {}
 impl Truth {
     /// Map the page that init handed over as standard input.
     pub(crate) fn map() -> Self {
+        Self::map_device(io::stdin())
+    }
+
+    /// Map the page of an open device.
+    pub(crate) fn map_device(device: impl AsFd) -> Self {
         // SAFETY: the kernel chooses the address, so no existing mapping is replaced.
         let page = unsafe {
             rustix::mm::mmap(
@@ -33,7 +43,7 @@ impl Truth {
                 PAGE,
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::SHARED,
-                io::stdin(),
+                device,
                 0,
             )
         };
@@ -67,6 +77,24 @@ impl Truth {
     /// reads it from outside: in a machine that a hog holds nobody else might get to say it.
     pub(crate) fn set_ready(&self, worker: usize) {
         self.word(READY + worker).store(1, Ordering::Release);
+    }
+
+    /// Sleep until init has seen that all who wait here are started: on a CPU that is held, nobody could start.
+    pub(crate) fn wait_for_all(&self, worker: usize) {
+        self.word(STARTED + worker).store(1, Ordering::Release);
+        while self.word(BEGIN).load(Ordering::Acquire) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Wait until these workers are started, and let them begin.
+    pub(crate) fn let_begin(&self, workers: &[usize]) {
+        for worker in workers {
+            while self.word(STARTED + worker).load(Ordering::Acquire) == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        self.word(BEGIN).store(1, Ordering::Release);
     }
 }
 

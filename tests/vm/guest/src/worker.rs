@@ -8,15 +8,24 @@ use crate::clock::Zero;
 use crate::plan::{Body, Plan};
 use crate::record::write_text;
 use crate::truth::Truth;
-use crate::{agent, idle, require, sys};
+use crate::{agent, hog, idle, require, sys};
 
 pub(crate) fn main(plan: &Plan) -> ExitCode {
     let truth = Truth::map();
-    if plan.hog {
-        sys::become_hog().expect("no real-time priority to be had");
+    if plan.body == Body::Hog {
+        sys::hold_cpu(plan.cpu).expect("the CPU cannot be held");
+    } else if plan.beside_hogs {
+        sys::outrank_hogs().expect("no real-time priority to be had");
     }
     if plan.nobody {
         sys::become_nobody().expect("root could not be dropped");
+    }
+    if plan.body == Body::Hog {
+        // Said now: a hog runs only while no worker that outranks it does, which may be never.
+        truth.set_ready(plan.number);
+    }
+    if plan.is_gated() {
+        truth.wait_for_all(plan.number);
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let done = match plan.body {
@@ -24,6 +33,10 @@ pub(crate) fn main(plan: &Plan) -> ExitCode {
         Body::Require => require::run(plan, truth, &mut out),
         Body::Idle => idle::run(plan, truth, &mut out),
         Body::Agent => agent::run(plan, truth),
+        Body::Hog => {
+            hog::run(plan, truth);
+            Ok(())
+        }
     };
     match done.and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
