@@ -36,7 +36,7 @@ use crate::level::Level;
 use crate::point::point;
 use crate::policy::{Policy, Terms};
 use crate::wipe::Wiped;
-use crate::world::{Epoch, Words, World};
+use crate::world::{Epoch, World};
 
 mod buffer;
 
@@ -154,27 +154,25 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             return None;
         }
         compiler_fence(Ordering::SeqCst);
-        let bytes = self.buffer.take_open();
+        let bytes = self.buffer.take_open()?;
         compiler_fence(Ordering::SeqCst);
-        if bytes.is_some() && self.world.unmoved(&words) {
-            return bytes;
-        }
-        self.close_if_moved(&words);
-        None
+        self.world.unmoved(&words).then_some(bytes)
     }
 
-    /// Makes sure that nothing is open after a copy in the middle of the inlined path.
+    /// The same for a caller that does not look at once where this gives nothing.
     ///
     /// A fork wipes a thread's generator. If it comes between reading how much is open and writing
     /// how much is left, the child finds that many bytes open that are all zeros, under an epoch of
-    /// all zeros that its cleared process page matches: whoever tried the inlined path again, instead
-    /// of looking, would be given them.
-    #[cold]
-    #[inline(never)]
-    fn close_if_moved(&mut self, words: &Words) {
-        if !self.world.unmoved(words) {
-            self.unkey();
+    /// all zeros that its cleared process page matches: whoever tried the inlined path again would
+    /// be given them, and so would a handler. So what is not keyed has nothing open in the end.
+    #[inline(always)]
+    pub(crate) fn array_or_closed<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let bytes = self.array_if_unmoved();
+        // No call: it would cost every request the registers that it must save.
+        if bytes.is_none() && !self.keyed {
+            self.buffer.close();
         }
+        bytes
     }
 
     #[cold]

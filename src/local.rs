@@ -109,7 +109,7 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 #[inline(always)]
 pub(crate) fn buffered<const N: usize>() -> Option<[u8; N]> {
     #[cfg(target_os = "linux")]
-    return slab::with_generator(|generator| generator.array_if_unmoved()).flatten();
+    return slab::with_generator(|generator| generator.array_or_closed()).flatten();
     #[cfg(not(target_os = "linux"))]
     None
 }

@@ -58,8 +58,7 @@ impl Buffer {
 
     /// Replaces what is left by `length` bytes and, made in front of them, the next key.
     pub(super) fn refill(&mut self, rounds: Rounds, key: &mut Key, length: usize, is_open: bool) {
-        self.open = 0;
-        self.reserved = 0;
+        self.close();
         let begin = BUFFER.saturating_sub(KEY_LEN + length);
         let Some((before, fresh)) = self.bytes.split_at_mut_checked(begin) else { return };
         before.fill(0);
@@ -82,14 +81,20 @@ impl Buffer {
         }
     }
 
+    /// Nothing is left; for a buffer that has been wiped.
+    #[inline(always)]
+    pub(super) fn close(&mut self) {
+        self.open = 0;
+        self.reserved = 0;
+    }
+
     /// Wipes what has not been handed out: the rest is wiped.
     pub(super) fn discard(&mut self) {
         if self.left() == 0 {
             return;
         }
         let begin = BUFFER.saturating_sub(self.left());
-        self.open = 0;
-        self.reserved = 0;
+        self.close();
         if let Some(left) = self.bytes.get_mut(begin..) {
             wipe(left);
         }
@@ -97,8 +102,7 @@ impl Buffer {
 
     /// Wipes everything, whatever state it is in.
     pub(super) fn wipe(&mut self) {
-        self.open = 0;
-        self.reserved = 0;
+        self.close();
         wipe(&mut self.bytes);
     }
 }
