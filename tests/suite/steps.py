@@ -192,6 +192,16 @@ def gvisor(skips):
         raise RuntimeError(f"tests/gvisor/run ended with code {code}")
 
 
+def address_sanitizer(_skips):
+    """The library's unsafe code apart from its assembly, which no sanitizer sees. The option is unstable; it is std that
+    would have to be built for the thread sanitizer."""
+    need_rust()
+    folder = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "address"
+    selection = ["--package=snaprng", "--lib", "--test=requests", "--locked", "--target=x86_64-unknown-linux-gnu"]
+    flags = {"RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-Zsanitizer=address", "CARGO_TARGET_DIR": str(folder)}
+    cargo("test", *selection, **flags)
+
+
 def models(_skips):
     """What threads share without a lock, under every order in which they may take turns (src/sync.rs)."""
     need_rust()
@@ -307,6 +317,7 @@ LONG_STEPS = {
     "all-pairs": all_pairs,
     "wrong-orders": wrong_orders,
     "mutants": mutants,
+    "address-sanitizer": address_sanitizer,
     "fuzz-long": fuzz_for(FUZZ_LONG_SECONDS),
     "vm-clones-long": vm_clones_long,
     "statistics-long": statistics_long,
