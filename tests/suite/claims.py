@@ -2,7 +2,7 @@
 
 import re
 
-from .commands import ROOT
+from .trees import ROOT
 
 HEADING = "## Which test would fail"
 

@@ -3,11 +3,9 @@
 import os
 import subprocess
 import threading
-from pathlib import Path
 
 from .terminal import TERMINAL
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from .trees import ROOT
 
 #: Nothing takes this long unless it hangs, which is what a deadlock looks like.
 HANGS_AFTER_SECONDS = 30 * 60
@@ -84,6 +82,15 @@ def must_unless_unavailable(command: list[str], skips: list[str], hangs_after: f
     code = run(command, skips, hangs_after)
     if code == UNAVAILABLE:
         raise Missing(f"{command[0]} could not get what it needs: see what it printed")
+    if code != 0:
+        raise RuntimeError(f"{command[0]} ended with code {code}")
+
+
+def must_unless_unprovable(command: list[str], skips: list[str]) -> None:
+    """The same where it is no fault of the project: what is missing was printed as the last thing skipped."""
+    code = run(command, skips)
+    if code == UNAVAILABLE:
+        raise Unprovable(skips.pop())
     if code != 0:
         raise RuntimeError(f"{command[0]} ended with code {code}")
 

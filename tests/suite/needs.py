@@ -5,7 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .commands import ROOT, Missing, Unprovable, run
+from .commands import Missing, Unprovable, run
+from .trees import ROOT
 
 
 def need(packages: dict[str, str]) -> None:

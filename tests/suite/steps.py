@@ -1,6 +1,5 @@
 """The steps, each a function that raises if it fails, and their order."""
 
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -8,17 +7,18 @@ from pathlib import Path
 from .claims import missing
 from .commands import (
     LONG_HANGS_AFTER_SECONDS,
-    ROOT,
     SKIP_MARK,
     UNAVAILABLE,
     Unprovable,
     cargo,
     must,
     must_unless_unavailable,
+    must_unless_unprovable,
     run,
 )
 from .needs import need, need_rust, need_target
 from .terminal import TERMINAL
+from .trees import target_folder
 
 #: The benchmarks beside other libraries: a package of its own.
 PEERS = "benches/peers/Cargo.toml"
@@ -170,11 +170,7 @@ def openssl(skips):
 def criu(skips):
     need_rust()
     need({"pkg-config": "pkg-config", "/usr/include/openssl/core_dispatch.h": "libssl-dev"})
-    code = run(["tests/criu/run"], skips)
-    if code == UNAVAILABLE:
-        raise Unprovable(skips.pop())
-    if code != 0:
-        raise RuntimeError(f"tests/criu/run ended with code {code}")
+    must_unless_unprovable(["tests/criu/run"], skips)
 
 
 def wrong_orders(_skips):
@@ -185,20 +181,15 @@ def wrong_orders(_skips):
 def gvisor(skips):
     need_rust()
     need({"runsc": "runsc"})
-    code = run(["tests/gvisor/run"], skips)
-    if code == UNAVAILABLE:
-        raise Unprovable(skips.pop())
-    if code != 0:
-        raise RuntimeError(f"tests/gvisor/run ended with code {code}")
+    must_unless_unprovable(["tests/gvisor/run"], skips)
 
 
 def address_sanitizer(_skips):
     """The library's unsafe code apart from its assembly, which no sanitizer sees. The option is unstable; it is std that
     would have to be built for the thread sanitizer."""
     need_rust()
-    folder = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "address"
     selection = ["--package=snaprng", "--lib", "--test=requests", "--locked", "--target=x86_64-unknown-linux-gnu"]
-    flags = {"RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-Zsanitizer=address", "CARGO_TARGET_DIR": str(folder)}
+    flags = {"RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-Zsanitizer=address", "CARGO_TARGET_DIR": str(target_folder("address"))}
     cargo("test", *selection, **flags)
 
 
@@ -206,9 +197,8 @@ def models(_skips):
     """What threads share without a lock, under every order in which they may take turns (src/sync.rs)."""
     need_rust()
     # Atomics are loom's in this build: a folder of its own, so that the others need not be built again.
-    folder = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "loom"
     selection = ["--package=snaprng", "--lib", "--locked", "--", "models::", "--nocapture"]
-    cargo("test", *selection, RUSTFLAGS="--cfg loom", CARGO_TARGET_DIR=str(folder))
+    cargo("test", *selection, RUSTFLAGS="--cfg loom", CARGO_TARGET_DIR=str(target_folder("loom")))
 
 
 def second_implementation(_skips):

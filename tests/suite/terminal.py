@@ -22,6 +22,3 @@ class Terminal:
 
 
 TERMINAL = Terminal()
-
-
-TERMINAL = Terminal()
