@@ -16,6 +16,7 @@ mod avx512;
 mod block;
 mod kernel;
 mod portable;
+mod registers;
 
 use crate::point::point;
 use crate::wipe::Wiped;

@@ -3,8 +3,8 @@
 //! It is the kernel of every machine without a faster one, and the oracle that faster ones are
 //! held against. `rand_chacha` picks SSE2, SSSE3 or AVX2 at run time by itself.
 //!
-//! What is wiped: the scratch blocks and the core with its copy of the key. What is not: registers,
-//! and whatever the compiler spilled to the stack inside `rand_chacha`.
+//! What is wiped: the scratch blocks, the core with its copy of the key, and the vector registers.
+//! What is not: whatever the compiler spilled to the stack inside `rand_chacha`.
 
 use core::hint::black_box;
 
@@ -13,7 +13,7 @@ use rand_core::SeedableRng;
 use rand_core::block::Generator;
 use zeroize::Zeroize;
 
-use super::{Key, Rounds};
+use super::{Key, Rounds, registers};
 
 /// `rand_chacha` makes four blocks of 64 bytes at once.
 const STRIDE: usize = 256;
@@ -52,4 +52,35 @@ where
     // and keep the compiler from dropping the write as dead.
     core = C::from_seed([0; 32]);
     black_box(&mut core);
+    registers::wipe();
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use core::arch::asm;
+
+    #[test]
+    #[allow(unsafe_code, reason = "reads registers")]
+    fn no_vector_register_keeps_a_word_of_key_or_keystream() {
+        macro_rules! copy {
+            ($($x:literal)*) => {
+                concat!($("movdqu [{left} + 16 * ", $x, "], xmm", $x, "\n",)*)
+            };
+        }
+        for length in [STRIDE - 100, STRIDE, 4 * STRIDE + 20] {
+            let mut out = [0; 5 * STRIDE];
+            let mut left = [0; 16 * 16];
+            keystream(Rounds::Twenty, &super::super::OF_TESTS, &mut out[..length]);
+            // SAFETY: there is room for 16 registers.
+            unsafe {
+                asm!(
+                    copy!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15),
+                    left = in(reg) left.as_mut_ptr(),
+                    options(nostack),
+                );
+            }
+            super::super::assert_tells_nothing(&left, &out[..length]);
+        }
+    }
 }
