@@ -1,0 +1,3 @@
+//! Takes the machine through a snapshot.
+
+fn main() {}
