@@ -62,15 +62,19 @@ pub enum Event {
         member: Member,
         transition: u64,
         generation: u64,
+        /// What it answers, if it says so: a late answer to `quiesce` is none to `resumed`.
+        phase: Option<Phase>,
         answer: Result<(), String>,
     },
 
-    /// A lock was taken, and released.
+    /// A lock was taken, and released. `required`: root's. Others are waited for no longer than
+    /// [`Rules::optional_delay`], and passed over.
     Inhibited {
         member: Member,
         what: What,
         who: String,
         mode: Mode,
+        required: bool,
     },
     Released {
         member: Member,
@@ -111,6 +115,9 @@ pub struct What {
 }
 
 /// What the driver has to do, in the order given.
+///
+/// `RunHooks` ends hooks that still run, and `ShutGate` or `OpenGate` ends what is unfinished of
+/// either: what was replaced reports nothing. Work with a deadline reports a failure at the deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Write the state down (see [`Machine::remember`]) before anything that follows.
