@@ -8,6 +8,7 @@ modules. The kernel unpacks one after the other.
 import hashlib
 import json
 import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -30,14 +31,17 @@ LEFT_OUT = (
 MODULES = ["virtio_net", "nf_tables", "ptp_vmclock"]
 #: What takes seconds in an emulated machine and has nothing to do there.
 MASKED = [
-    "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service",
-    "fstrim.timer", "getty.target", "ldconfig.service", "proc-sys-fs-binfmt_misc.automount",
-    "serial-getty@ttyS0.service", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-binfmt.service",
+    "apt-daily.timer", "apt-daily-upgrade.timer", "dev-hugepages.mount", "dev-mqueue.mount", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service",
+    "fstrim.timer", "getty.target", "ldconfig.service", "modprobe@.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "run-lock.mount", "serial-getty@ttyS0.service", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount",
+    "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-binfmt.service",
     "systemd-hwdb-update.service", "systemd-journal-catalog-update.service", "systemd-machine-id-commit.service",
     "systemd-update-done.service", "systemd-update-utmp.service", "systemd-tpm2-setup-early.service",
     "systemd-tpm2-setup.service",
 ]
-SERVICES = ["snapsafed", "beacon", "connection", "patient", "control", "systemd-networkd"]
+WANTS = ("etc/systemd/system/multi-user.target.wants", "etc/systemd/system/sysinit.target.wants")
+NETWORK = "systemd-networkd.service"
 
 TARGET = "x86_64-unknown-linux-musl"
 APPLICATIONS = "snapsafe-systemwide-guest"
@@ -110,7 +114,7 @@ def write(path: Path, debian_part: Path, programs: dict[str, Path], root: Path, 
 
 def _ours(programs: dict[str, Path], root: Path, toolchain: Toolchain) -> bytes:
     archive, modules = Cpio(), in_order(toolchain.modules, MODULES)
-    for folder in ("dev", "modules", "etc/snapsafe", "etc/snapsafe/hooks.d"):
+    for folder in ("dev", "modules", "etc/snapsafe", "etc/snapsafe/hooks.d", *WANTS):
         archive.folder(folder)
     archive.character_device("dev/console", 5, 1)
     for name, content in modules.items():
@@ -121,19 +125,22 @@ def _ours(programs: dict[str, Path], root: Path, toolchain: Toolchain) -> bytes:
     archive.file("etc/hostname", b"original\n", 0o644)
     archive.file("etc/machine-id", b"0123456789abcdef0123456789abcdef\n", 0o444)
     archive.link("etc/systemd/system/default.target", "/usr/lib/systemd/system/multi-user.target")
+    archive.link(f"etc/systemd/system/multi-user.target.wants/{NETWORK}", f"/usr/lib/systemd/system/{NETWORK}")
     for unit in MASKED:
         archive.link(f"etc/systemd/system/{unit}", "/dev/null")
-    archive.folder("etc/systemd/system/multi-user.target.wants")
-    for service in SERVICES:
-        folder = "/etc" if (root / f"tests/systemwide/guest/files/etc/systemd/system/{service}.service").exists() else "/usr/lib"
-        archive.link(f"etc/systemd/system/multi-user.target.wants/{service}.service",
-                     f"{folder}/systemd/system/{service}.service")
-    for unit in sorted([*(root / "dist/systemd").glob("*.service"), *(root / "dist/systemd").glob("*.target")]):
-        archive.file(f"usr/lib/systemd/system/{unit.name}", unit.read_bytes(), 0o644)
     files = root / "tests/systemwide/guest/files"
-    for file in sorted(files.rglob("*")):
-        if file.is_file():
-            archive.file(str(file.relative_to(files)), file.read_bytes(), 0o644)
+    placed = {file.relative_to(files): file for file in sorted(files.rglob("*")) if file.is_file()}
+    units = Path("usr/lib/systemd/system")
+    placed |= {units / unit.name: unit for unit in sorted((root / "dist/systemd").iterdir()) if unit.suffix != ".toml"}
+    for name, file in placed.items():
+        archive.file(str(name), file.read_bytes(), 0o644)
+        _enable(archive, name, file)
     for name, place in PROGRAMS.items():
         archive.file(place, programs[name].read_bytes(), 0o755)
     return archive.finish()
+
+
+def _enable(archive: Cpio, name: Path, unit: Path) -> None:
+    """What `systemctl enable` does."""
+    for target in re.findall(r"^WantedBy=(\S+)$", unit.read_text(), re.MULTILINE):
+        archive.link(f"etc/systemd/system/{target}.wants/{name.name}", f"/{name}")

@@ -1,5 +1,5 @@
 //! Says who it is: a random id, made at the start and anew when the machine was restored, in a
-//! datagram over IPv4 and one over IPv6, twenty times a second, whether they leave or not.
+//! datagram over IPv4 and one over IPv6, ten times a second, whether they leave or not.
 
 use std::error::Error;
 use std::fs::File;
@@ -11,7 +11,7 @@ use crate::journal::Journal;
 use crate::machine::{HOST, microseconds, port};
 use crate::taking_part::{Part, take_part};
 
-const PERIOD: Duration = Duration::from_millis(50);
+const PERIOD: Duration = Duration::from_millis(100);
 /// Everybody on the link. Unlike the host's address, nobody has to be asked where that is.
 const EVERYBODY: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 

@@ -10,7 +10,7 @@ use crate::journal::Journal;
 use crate::machine::{HOST, port};
 use crate::taking_part::{Part, take_part};
 
-const PERIOD: Duration = Duration::from_millis(50);
+const PERIOD: Duration = Duration::from_millis(100);
 /// Lines that wait for their echo. More are not sent.
 const WINDOW: u64 = 64;
 

@@ -26,7 +26,8 @@ impl Journal {
 
     /// Whoever reads sees the old file or the new one, and none in between.
     pub(crate) fn write(&self) -> Result<()> {
-        let text: String = self.words.iter().map(|(word, value)| format!("{word} {value}\n")).collect();
+        let text: String =
+            self.words.iter().map(|(word, value)| format!("{word} {value}\n")).collect();
         let next = self.path.with_extension("next");
         fs::write(&next, text)?;
         fs::rename(&next, &self.path)
