@@ -7,4 +7,6 @@
 )]
 
 pub mod gate;
+pub mod kernel;
 pub mod machine;
+pub mod witness;
