@@ -74,7 +74,7 @@ impl Daemon {
     pub(crate) fn acked(&self) -> Ack {
         let mut peer = self.accept();
         let ack = peer.expect::<Ack>();
-        peer.reply(&Reply::of(&Nothing {}), vec![]);
+        peer.accept();
         ack
     }
 }
@@ -110,6 +110,12 @@ impl Peer {
     pub(crate) fn reply(&mut self, reply: &impl Serialize, descriptors: Vec<OwnedFd>) {
         self.channel.queue(reply, descriptors).unwrap();
         assert!(self.channel.flush().unwrap());
+    }
+
+    /// Answers `Ack`, if that is of interest: a newer answer may have replaced it.
+    pub(crate) fn accept(&mut self) {
+        self.channel.queue(&Reply::of(&Nothing {}), vec![]).unwrap();
+        let _ = self.channel.flush();
     }
 
     /// Answers `Register`; what is given ends with the registration.
