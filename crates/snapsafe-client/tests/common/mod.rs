@@ -60,6 +60,15 @@ impl Daemon {
         Peer { channel: Channel::new(stream) }
     }
 
+    /// Whether a connection waits to be accepted.
+    pub(crate) fn is_called(&self) -> bool {
+        let listener = self.listener.as_ref().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let called = listener.accept().is_ok();
+        listener.set_nonblocking(false).unwrap();
+        called
+    }
+
     /// Takes the registration of one participant: its line, and the pipe that ends with it.
     pub(crate) fn register(&self, id: &str) -> (Peer, File) {
         let mut peer = self.accept();
