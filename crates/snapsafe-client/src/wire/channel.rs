@@ -85,6 +85,8 @@ pub enum Failure {
     Cut,
     /// The peer does not read: [`MOST_QUEUED_BYTES`] wait for it.
     Backlog,
+    /// A message names a descriptor that did not come with it.
+    NoDescriptor,
     /// Not JSON, or not an object of that form.
     Malformed(serde_json::Error),
     /// The socket failed.
@@ -267,6 +269,7 @@ impl core::fmt::Display for Failure {
             }
             Self::Cut => f.write_str("the peer closed in the middle of a message"),
             Self::Backlog => f.write_str("the peer does not read what it is sent"),
+            Self::NoDescriptor => f.write_str("a message came without its descriptor"),
             Self::Malformed(error) => write!(f, "a message does not keep to the protocol: {error}"),
             Self::Io(error) => write!(f, "the socket failed: {error}"),
         }

@@ -158,6 +158,8 @@ pub struct Ack {
     pub transition: u64,
     /// As it was asked.
     pub generation: u64,
+    /// As it was asked, if the service is to compare that, too.
+    pub phase: Option<Phase>,
     /// Whether it is done; yes if it is not given.
     pub ok: Option<bool>,
     /// Why not.
