@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
+use crate::gate;
 use crate::machine::Rules;
 use crate::users;
 
@@ -30,7 +31,7 @@ pub struct Config {
     pub auto_unquiesce: bool,
     pub required: Vec<Required>,
     pub quiesced_target: bool,
-    pub gate: GateConfig,
+    pub gate: gate::Config,
     pub hooks: HooksConfig,
     pub agent: AgentConfig,
     pub witnesses: WitnessConfig,
@@ -43,32 +44,6 @@ pub struct Required {
     pub name: String,
     /// Who may register it, besides root.
     pub uid: Option<u32>,
-}
-
-/// What cuts the network.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GateConfig {
-    pub kind: GateKind,
-    /// What passes while it is shut: `tcp:9000`, `udp:53`.
-    pub control_ports: Vec<ControlPort>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GateKind {
-    Nftables,
-    Link,
-    None,
-    /// For tests: a file in the runtime directory.
-    Fake,
-}
-
-/// A port that stays open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ControlPort {
-    pub udp: bool,
-    pub port: u16,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -119,18 +94,12 @@ impl Default for Config {
             auto_unquiesce: false,
             required: Vec::new(),
             quiesced_target: true,
-            gate: GateConfig::default(),
+            gate: gate::Config::default(),
             hooks: HooksConfig::default(),
             agent: AgentConfig::default(),
             witnesses: WitnessConfig::default(),
             limits: Limits::default(),
         }
-    }
-}
-
-impl Default for GateConfig {
-    fn default() -> Self {
-        Self { kind: GateKind::Nftables, control_ports: Vec::new() }
     }
 }
 
@@ -281,25 +250,6 @@ pub fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(is_fine)
 }
 
-impl<'de> Deserialize<'de> for ControlPort {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let read = |text: &str| {
-            let (protocol, port) = text.split_once(':')?;
-            let udp = match protocol {
-                "tcp" => false,
-                "udp" => true,
-                _ => return None,
-            };
-            let port = port.parse().ok().filter(|&port| port != 0)?;
-            Some(Self { udp, port })
-        };
-        read(&text).ok_or_else(|| {
-            de::Error::custom(format!("`{text}` is no port: write tcp:9000 or udp:9000"))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,7 +261,7 @@ mod tests {
         assert_eq!((rules.quiesce, rules.unquiesce, rules.longest), (5_000, 10_000, 600_000));
         assert_eq!((rules.optional_delay, rules.quiesced_max), (1_000, Some(300_000)));
         assert!(!rules.auto_unquiesce);
-        assert_eq!(config.gate.kind, GateKind::Nftables);
+        assert_eq!(config.gate.kind, gate::Kind::Nftables);
     }
 
     #[test]
@@ -319,7 +269,7 @@ mod tests {
         let config = Config::parse(
             "quiesce_timeout = \"250ms\"\nquiesced_max = \"never\"\nauto_unquiesce = true\n\
              required = [\"database\", \"queue:0\"]\n\
-             [gate]\nkind = \"link\"\ncontrol_ports = [\"tcp:9000\", \"udp:53\"]\n\
+             [gate]\nkind = \"none\"\ncontrol_ports = [\"tcp/9000\"]\n\
              [agent]\nvsock_port = 7000\n[limits]\nconnections_per_user = 3\n",
         )
         .unwrap();
@@ -327,7 +277,7 @@ mod tests {
         assert_eq!(config.rules().quiesced_max, None);
         assert_eq!(config.rules().required, ["database", "queue"]);
         assert_eq!(config.required[1].uid, Some(0));
-        assert_eq!(config.gate.control_ports[1], ControlPort { udp: true, port: 53 });
+        assert_eq!(config.gate.control_ports[0].number, 9000);
         assert_eq!(config.agent.vsock_port, Some(7000));
         assert_eq!(config.limits.connections_per_user, 3);
         assert_eq!(config.limits.inhibitors_per_user, Limits::default().inhibitors_per_user);
@@ -343,8 +293,7 @@ mod tests {
             ("required = [\"a b\"]", "name"),
             ("required = [\"a:no-such-user-here\"]", "no-such-user-here"),
             ("[gate]\nkind = \"iptables\"", "iptables"),
-            ("[gate]\ncontrol_ports = [\"sctp:1\"]", "sctp:1"),
-            ("[gate]\ncontrol_ports = [\"tcp:0\"]", "tcp:0"),
+            ("[gate]\ncontrol_ports = [\"sctp/1\"]", "sctp/1"),
             ("[limits]\nconnections_per_user = 0", "limits"),
         ] {
             let error = Config::parse(text).unwrap_err();

@@ -6,5 +6,20 @@
     reason = "nobody else uses this library; comments are where they say something"
 )]
 
+pub mod agent;
+mod child;
+pub mod clock;
+pub mod config;
+pub mod driver;
 pub mod gate;
+mod hooks;
+mod locks;
+pub mod log;
 pub mod machine;
+mod members;
+mod memory;
+pub mod notify;
+pub mod runtime;
+pub mod server;
+mod target;
+mod users;

@@ -46,6 +46,8 @@ pub struct Agent {
     look_at: Millis,
     channels: BTreeMap<Channel, Conversation>,
     next: Channel,
+    /// Went away before they were answered.
+    gone: Vec<Channel>,
 }
 
 #[derive(Debug)]
@@ -155,8 +157,17 @@ impl Agent {
         self.look_for_port(now);
     }
 
+    /// Channels that went away before they were answered, since the last time.
+    pub fn take_gone(&mut self) -> Vec<Channel> {
+        std::mem::take(&mut self.gone)
+    }
+
     /// Does what there is to do at `source`: a line with its channel, if one is complete.
-    pub fn step(&mut self, source: Source) -> Option<(Channel, Result<Line, String>)> {
+    pub fn step(
+        &mut self,
+        source: Source,
+        found: PollFlags,
+    ) -> Option<(Channel, Result<Line, String>)> {
         match source {
             Source::Vsock => {
                 let accepted = self.vsock.as_ref().map(vsock::accept);
@@ -175,6 +186,12 @@ impl Agent {
             }
             Source::Channel(id) => {
                 let conversation = self.channels.get_mut(&id)?;
+                let hung_up = found.intersects(PollFlags::HUP | PollFlags::ERR);
+                if hung_up && conversation.is_waiting && conversation.edge.is_none() {
+                    self.gone.push(id);
+                    self.channels.remove(&id);
+                    return None;
+                }
                 let line = conversation.step();
                 if line.is_err() {
                     self.channels.remove(&id);
