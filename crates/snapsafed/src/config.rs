@@ -201,7 +201,7 @@ pub fn millis(span: Duration) -> u64 {
 }
 
 /// `500ms`, `5s`, `10min`, `1h`.
-fn parse_span(text: &str) -> Result<Duration, String> {
+pub fn parse_span(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let unit = match unit.trim() {

@@ -7,19 +7,19 @@
 )]
 
 pub mod agent;
-mod child;
+pub mod child;
 pub mod clock;
 pub mod config;
 pub mod driver;
 pub mod gate;
-mod hooks;
-mod locks;
+pub mod hooks;
+pub mod locks;
 pub mod log;
 pub mod machine;
-mod members;
-mod memory;
+pub mod members;
+pub mod memory;
 pub mod notify;
 pub mod runtime;
 pub mod server;
-mod target;
-mod users;
+pub mod target;
+pub mod users;

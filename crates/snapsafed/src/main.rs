@@ -45,7 +45,8 @@ mod linux {
         check: bool,
     }
 
-    const AFTER_HELP: &str = "Started by systemd (snapsafed.service). Commands for it: snapsafectl.";
+    const AFTER_HELP: &str =
+        "Started by systemd (snapsafed.service). Commands for it: snapsafectl.";
 
     pub(crate) fn main() -> ExitCode {
         let arguments = Arguments::parse();

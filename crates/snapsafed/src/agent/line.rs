@@ -207,9 +207,21 @@ mod tests {
     #[test]
     fn lines_that_say_something_else_are_refused_in_one_line() {
         for line in [
-            "", " ", "quiesce", "QUIESCE -1", "QUIESCE 1s", "QUIESCE entropy=00", "ABORT now",
-            "STATUS 1", "UNQUIESCE entropy=0", "UNQUIESCE entropy=", "UNQUIESCE entropy=zz",
-            "UNQUIESCE forever", "UNQUIESCE a=b", "\u{1b}[31mQUIESCE", "QUIESCE 99999999999999999999",
+            "",
+            " ",
+            "quiesce",
+            "QUIESCE -1",
+            "QUIESCE 1s",
+            "QUIESCE entropy=00",
+            "ABORT now",
+            "STATUS 1",
+            "UNQUIESCE entropy=0",
+            "UNQUIESCE entropy=",
+            "UNQUIESCE entropy=zz",
+            "UNQUIESCE forever",
+            "UNQUIESCE a=b",
+            "\u{1b}[31mQUIESCE",
+            "QUIESCE 99999999999999999999",
         ] {
             let error = Line::parse(line).unwrap_err();
             assert!(error.len() < 80 && !error.contains(char::is_control), "{line:?}: {error:?}");
@@ -230,7 +242,11 @@ mod tests {
         let line = answer(Verb::Quiesce, &busy, &position);
         assert_eq!(line, "OK quiesced gen=7 transition=3 already");
         assert_eq!(
-            answer(Verb::Quiesce, &Answer::Busy { state: State::Quiescing, transition: 3 }, &position),
+            answer(
+                Verb::Quiesce,
+                &Answer::Busy { state: State::Quiescing, transition: 3 },
+                &position
+            ),
             "ERR busy state=quiescing transition=3"
         );
     }

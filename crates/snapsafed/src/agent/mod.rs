@@ -4,8 +4,8 @@
 //! answer, closed. The port is one long connection, where one line is answered after another; what
 //! was not answered when the host hung up is dropped.
 
-mod line;
-mod vsock;
+pub mod line;
+pub mod vsock;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -223,7 +223,8 @@ impl Agent {
 
     /// Channels with a line that came together with the one before.
     pub fn ready(&self) -> Vec<Channel> {
-        let has_line = |c: &Conversation| !c.is_waiting && !c.is_over && c.incoming.contains(&b'\n');
+        let has_line =
+            |c: &Conversation| !c.is_waiting && !c.is_over && c.incoming.contains(&b'\n');
         self.channels.iter().filter(|(_, c)| has_line(c)).map(|(&id, _)| id).collect()
     }
 }

@@ -84,9 +84,9 @@ impl Driver {
         if !self.agent.ready().is_empty() || !self.server.with_more(now).is_empty() {
             return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
         }
-        let drain = self.draining.map(|deadline| {
-            deadline.min(now.saturating_add(millis(self.gate.pause()).max(1)))
-        });
+        let drain = self
+            .draining
+            .map(|deadline| deadline.min(now.saturating_add(millis(self.gate.pause()).max(1))));
         let guards = self.gate.watch().is_none() && self.machine.wants_gate_shut();
         let deadlines = [
             self.wake,

@@ -13,7 +13,8 @@ struct Directory {
 
 impl Directory {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("snapsafed-hooks-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("snapsafed-hooks-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -109,7 +110,8 @@ fn a_hook_that_hangs_is_killed_with_all_that_it_started() {
     let mut directory = Directory::new("hangs");
     directory.config.timeout = Duration::from_millis(300);
     let pid = directory.config.directory.join("pid");
-    let script = format!("sleep 1000 & echo $! > {}; trap '' TERM; wait; sleep 1000", pid.display());
+    let script =
+        format!("sleep 1000 & echo $! > {}; trap '' TERM; wait; sleep 1000", pid.display());
     directory.hook("10-hangs", &script, 0o755);
     let why = directory.run(Phase::Restored).unwrap_err();
     assert!(why.contains("10-hangs") && why.contains("in time"), "{why}");

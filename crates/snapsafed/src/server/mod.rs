@@ -144,10 +144,8 @@ impl Server {
 
     fn admit(&mut self, stream: UnixStream, now: Millis) {
         let Ok(credentials) = socket_peercred(&stream) else { return };
-        let peer = Peer {
-            uid: credentials.uid.as_raw(),
-            pid: credentials.pid.as_raw_nonzero().get(),
-        };
+        let peer =
+            Peer { uid: credentials.uid.as_raw(), pid: credentials.pid.as_raw_nonzero().get() };
         let prepared = stream
             .set_nonblocking(true)
             .and_then(|()| Ok(set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES)?));
@@ -266,8 +264,9 @@ impl Server {
 
     /// Drops whoever has been stuck for too long.
     pub fn tick(&mut self, now: Millis) {
-        let is_stuck =
-            |c: &Connection| c.stuck_since.is_some_and(|since| now >= since.saturating_add(PATIENCE));
+        let is_stuck = |c: &Connection| {
+            c.stuck_since.is_some_and(|since| now >= since.saturating_add(PATIENCE))
+        };
         let stuck: Vec<Id> =
             self.connections.iter().filter(|(_, c)| is_stuck(c)).map(|(&id, _)| id).collect();
         for id in stuck {
@@ -310,7 +309,12 @@ impl Connection {
     }
 
     /// `Err` says why it is to be dropped; nothing, if it just closed.
-    fn step(&mut self, found: PollFlags, may_ask: bool, now: Millis) -> Result<Option<Call>, String> {
+    fn step(
+        &mut self,
+        found: PollFlags,
+        may_ask: bool,
+        now: Millis,
+    ) -> Result<Option<Call>, String> {
         if found.contains(PollFlags::ERR) {
             return Err(String::new());
         }
@@ -353,8 +357,8 @@ impl Connection {
         let message = self.channel.take().map_err(|failure| failure.to_string())?;
         let Some(message) = message else {
             self.has_more = false;
-            // The beginning of a message, if anything.
-            self.stuck_since = self.stuck_since.or(Some(now));
+            let is_part = self.channel.holds_some();
+            self.stuck_since = is_part.then(|| self.stuck_since.unwrap_or(now));
             return Ok(None);
         };
         self.stuck_since = None;
