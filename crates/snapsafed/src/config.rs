@@ -14,7 +14,7 @@ use crate::machine::Rules;
 use crate::users;
 
 /// Everything that can be configured.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     #[serde(deserialize_with = "span")]
@@ -46,7 +46,7 @@ pub struct Required {
     pub uid: Option<u32>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HooksConfig {
     pub directory: PathBuf,
@@ -56,7 +56,7 @@ pub struct HooksConfig {
 }
 
 /// Where the host's lines come from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentConfig {
     pub vsock_port: Option<u32>,
@@ -66,7 +66,7 @@ pub struct AgentConfig {
     pub unix_socket: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WitnessConfig {
     pub vmclock: Option<PathBuf>,
@@ -299,6 +299,34 @@ mod tests {
             let error = Config::parse(text).unwrap_err();
             assert!(error.contains(complaint), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_sample_says_what_the_defaults_are() {
+        let sample = include_str!("../../../dist/systemd/snapsafed.toml");
+        let is_key = |line: &&str| {
+            line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase())
+        };
+        let keys = sample.lines().filter(is_key).count();
+        assert_eq!(keys, 20, "a key without its line in the sample?");
+        // With every key uncommented, but for those that have no default or name users.
+        let open: String = sample
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(rest)
+                    if is_key(&line)
+                        && !rest.starts_with("required")
+                        && !rest.starts_with("vsock_port")
+                        && !rest.starts_with("unix_socket") =>
+                {
+                    rest
+                }
+                _ => line,
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        assert_eq!(Config::parse(&open).unwrap(), Config::default());
+        assert_eq!(Config::parse(sample).unwrap(), Config::default());
     }
 
     #[test]

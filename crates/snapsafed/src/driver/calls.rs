@@ -148,7 +148,7 @@ impl Driver {
             id: self.members.get(member).map(|record| record.id.clone()).unwrap_or_default(),
             state: self.machine.state(),
             transition: self.machine.transition(),
-            generation: self.machine.generation(),
+            generation: self.generation(),
             fd: 0,
         };
         self.server.reply(id, &Reply::of(&registered), vec![end], clock::now());
@@ -334,7 +334,7 @@ impl Driver {
         StatusReply {
             state: self.machine.state(),
             transition: self.machine.transition(),
-            generation: self.machine.generation(),
+            generation: self.generation(),
             last_outcome: self.machine.last_outcome(),
             degraded: self.machine.degraded().map(str::to_owned),
             gate: self.gate_info(),

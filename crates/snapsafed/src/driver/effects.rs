@@ -66,7 +66,7 @@ impl Driver {
         manager::Event {
             state: self.machine.state(),
             transition: self.machine.transition(),
-            generation: self.machine.generation(),
+            generation: self.generation(),
             outcome: self.machine.outcome().or(self.machine.last_outcome()),
             phase: None,
             deadline_ms: None,
@@ -94,7 +94,7 @@ impl Driver {
     }
 
     fn run_hooks(&mut self, phase: Phase, deadline: Millis) {
-        let (transition, generation) = (self.machine.transition(), self.machine.generation());
+        let (transition, generation) = (self.machine.transition(), self.generation());
         // Those that still run are ended with the old value.
         let hooks = Hooks::new(&self.config.hooks, phase, transition, generation, deadline);
         self.hooks = Some(hooks);

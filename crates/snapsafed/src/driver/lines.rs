@@ -42,7 +42,7 @@ impl Driver {
         Position {
             state: self.machine.state(),
             transition: self.machine.transition(),
-            generation: self.machine.generation(),
+            generation: self.generation(),
             last_outcome: self.machine.last_outcome(),
             waiting_for: self.machine.waiting_for(),
             degraded: self.machine.degraded().map(str::to_owned),

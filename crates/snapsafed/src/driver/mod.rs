@@ -15,6 +15,7 @@ mod turn;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use snaprng::host::AgentPage;
+use snapsafe_client::wire::State;
 use zeroize::Zeroizing;
 
 use crate::agent::{self, Agent};
@@ -84,6 +85,14 @@ type Result<T = ()> = std::result::Result<T, Fatal>;
 impl Driver {
     fn facts(&self) -> Facts {
         Facts { now: clock::now(), generation: self.page.generation(), counter: None }
+    }
+
+    /// The generation that holds: the machine has one of its own only in a transition.
+    fn generation(&self) -> u64 {
+        match self.machine.state() {
+            State::Running => self.page.generation(),
+            _ => self.machine.generation(),
+        }
     }
 
     /// Tells the machine what happened, and does what it says.
