@@ -52,7 +52,7 @@ fn ask<M: Method>(socket: &Path, parameters: &M) -> Result<M::Reply, Failure> {
 }
 
 pub(crate) fn status(socket: &Path, view: View) -> Result<ExitCode, Failure> {
-    view.show(&ask(socket, &Status {})?, |status| describe(status))
+    view.show(&ask(socket, &Status {})?, describe)
 }
 
 pub(crate) fn state(state: State) -> String {

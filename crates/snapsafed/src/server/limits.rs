@@ -17,6 +17,9 @@ pub const MOST_PARTICIPANTS_OF_USERS: usize = 192;
 pub const MOST_INHIBITORS: usize = 96;
 pub const MOST_INHIBITORS_OF_USERS: usize = 64;
 
+/// All of it fits into the descriptors of a process.
+const _: () = assert!(MOST_CONNECTIONS + MOST_PARTICIPANTS + MOST_INHIBITORS + 64 < 1024);
+
 /// What an inhibitor says of itself.
 pub const MOST_WHO_BYTES: usize = 64;
 pub const MOST_WHY_BYTES: usize = 128;
@@ -123,10 +126,5 @@ mod tests {
             rates.charge(uid, u64::from(uid) * 2);
         }
         assert!(rates.buckets.len() <= MOST_BUCKETS);
-    }
-
-    #[test]
-    fn all_of_it_fits_into_the_descriptors_of_a_process() {
-        assert!(MOST_CONNECTIONS + MOST_PARTICIPANTS + MOST_INHIBITORS + 64 < 1024);
     }
 }
