@@ -29,6 +29,8 @@
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
 
+#[cfg(feature = "capi")]
+pub mod capi;
 mod connection;
 mod error;
 mod inhibitor;
