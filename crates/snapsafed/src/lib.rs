@@ -20,6 +20,7 @@ pub mod machine;
 pub mod members;
 pub mod memory;
 pub mod notify;
+pub mod retry;
 pub mod runtime;
 pub mod server;
 pub mod target;

@@ -25,6 +25,7 @@ use crate::clock;
 use crate::config::AgentConfig;
 use crate::log;
 use crate::machine::Millis;
+use crate::retry::Retry;
 use line::MOST_LINE_BYTES;
 
 /// A connection's number, never used again.
@@ -34,8 +35,6 @@ pub type Channel = u64;
 const MOST_CHANNELS: usize = 16;
 /// How long a connection may take to say its line, and to read the answer.
 const PATIENCE: Millis = 10_000;
-/// How often a port that is not there is looked for.
-const LOOK: Millis = 1_000;
 
 /// All ways in.
 #[derive(Debug, Default)]
@@ -43,7 +42,7 @@ pub struct Agent {
     vsock: Option<OwnedFd>,
     unix: Option<UnixListener>,
     port_path: Option<PathBuf>,
-    look_at: Millis,
+    retry: Retry,
     channels: BTreeMap<Channel, Conversation>,
     next: Channel,
     /// Went away before they were answered.
@@ -96,10 +95,10 @@ impl Agent {
 
     fn look_for_port(&mut self, now: Millis) {
         let is_open = self.channels.values().any(|channel| channel.edge.is_some());
-        let Some(path) = self.port_path.as_ref().filter(|_| !is_open && now >= self.look_at) else {
+        let Some(path) = self.port_path.as_ref().filter(|_| !is_open) else { return };
+        if !self.retry.is_due(now) {
             return;
-        };
-        self.look_at = now.saturating_add(LOOK);
+        }
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         match open(path, flags, Mode::empty()).and_then(|fd| Ok((edge_of(&fd)?, fd))) {
             Ok((edge, fd)) => {
@@ -147,7 +146,7 @@ impl Agent {
         let channels = self.channels.values();
         let nearest = channels.filter(|c| !c.is_waiting).map(|c| c.deadline).min();
         let has_port = self.channels.values().any(|channel| channel.edge.is_some());
-        let look = (self.port_path.is_some() && !has_port).then_some(self.look_at);
+        let look = (self.port_path.is_some() && !has_port).then_some(self.retry.at());
         nearest.into_iter().chain(look).filter(|&at| at != Millis::MAX).min()
     }
 

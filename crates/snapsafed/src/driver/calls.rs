@@ -339,7 +339,7 @@ impl Driver {
             degraded: self.machine.degraded().map(str::to_owned),
             gate: self.gate_info(),
             waiting_for: self.machine.waiting_for(),
-            witnesses: Vec::new(),
+            witnesses: self.world.describe(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use snapsafe_client::wire::manager::{self, AbortReply, Nothing, Quiesced, Unquiesced};
 use snapsafe_client::wire::{Error, Mode, Phase, Reply, State};
+use zeroize::Zeroizing;
 
 use super::{Driver, Fatal, Method, Origin, Result};
 use crate::agent;
@@ -86,6 +87,9 @@ impl Driver {
         let degraded = self.machine.degraded().map(|why| format!(": {why}")).unwrap_or_default();
         self.notify.status(&format!("{state}, generation {generation}{degraded}"));
         self.target.set(state == State::Quiesced, now);
+        if state == State::Quiescing {
+            self.world.quiesced();
+        }
         let reply = Reply::continued(&present);
         for id in self.subscribers_of(|_| true) {
             self.server.send_event(id, &reply, now);
@@ -153,9 +157,21 @@ impl Driver {
     }
 
     fn renew(&mut self) {
-        self.entropy.clear();
+        let mut bytes = Zeroizing::new(Vec::new());
+        for (_, portion) in self.entropy.drain() {
+            bytes.extend_from_slice(&portion);
+        }
+        let renewal = self.kernel.renew(&mut bytes);
+        if let Some(Err(error)) = renewal.mixed {
+            log::error(format!("the kernel did not take the host's bytes: {error}"));
+        }
+        if let Err(error) = renewal.reseeded {
+            log::error(format!("the kernel did not reseed its generator: {error}"));
+        }
+        self.world.renewed(clock::now());
         let generation = self.page.advance();
-        self.events.push_back(Event::Renewed { kernel_reseeded: false, generation });
+        let kernel_reseeded = renewal.is_complete();
+        self.events.push_back(Event::Renewed { kernel_reseeded, generation });
     }
 
     fn answer(&mut self, request: Request, answer: &Answer) {

@@ -11,6 +11,7 @@ mod effects;
 mod lines;
 mod start;
 mod turn;
+mod world;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -23,12 +24,14 @@ use crate::clock;
 use crate::config::Config;
 use crate::gate::Gate;
 use crate::hooks::Hooks;
+use crate::kernel::KernelGenerator;
 use crate::machine::{Event, Facts, Machine, Member, Millis, Request};
 use crate::members::Members;
 use crate::notify::Notify;
 use crate::runtime::Runtime;
 use crate::server::{self, Server};
 use crate::target::Target;
+use world::World;
 
 /// The daemon.
 pub struct Driver {
@@ -40,6 +43,8 @@ pub struct Driver {
     agent: Agent,
     gate: Box<dyn Gate>,
     page: AgentPage,
+    kernel: KernelGenerator,
+    world: World,
     hooks: Option<Hooks>,
     /// The gate is shut, and queued packets have until then to leave.
     draining: Option<Millis>,
@@ -84,7 +89,11 @@ type Result<T = ()> = std::result::Result<T, Fatal>;
 
 impl Driver {
     fn facts(&self) -> Facts {
-        Facts { now: clock::now(), generation: self.page.generation(), counter: None }
+        Facts {
+            now: clock::now(),
+            generation: self.page.generation(),
+            counter: self.world.counter(),
+        }
     }
 
     /// The generation that holds: the machine has one of its own only in a transition.

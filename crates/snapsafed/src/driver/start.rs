@@ -4,11 +4,13 @@ use std::fs;
 
 use snaprng::host::AgentPage;
 
+use super::world::World;
 use super::{Driver, Fatal, Result};
 use crate::agent::Agent;
 use crate::clock;
 use crate::config::Config;
 use crate::gate;
+use crate::kernel::KernelGenerator;
 use crate::log;
 use crate::machine::{Effect, Event, Facts, Machine};
 use crate::members::Members;
@@ -35,7 +37,9 @@ impl Driver {
         }
         let page = open_page(&runtime).map_err(|error| fatal("agent page", &error))?;
         let mut gate = gate::open_gate(&config.gate).map_err(|why| fatal("gate", &why))?;
-        let facts = Facts { now: clock::now(), generation: page.generation(), counter: None };
+        let now = clock::now();
+        let world = World::open(&config.witnesses, now);
+        let facts = Facts { now, generation: page.generation(), counter: world.counter() };
         // Without a gate there is nothing in the kernel that a daemon could have left.
         let is_shut = config.gate.kind != gate::Kind::None && gate.holds() == Ok(true);
         let memory = Memory::read(&runtime.memory());
@@ -46,13 +50,14 @@ impl Driver {
         let mut driver = Self {
             agent: Agent::open(&config.agent),
             target: Target::new(config.quiesced_target, again),
-            config,
             runtime,
             machine: beginning.machine,
             members: beginning.members,
             server,
             gate,
             page,
+            kernel: KernelGenerator::open(config.entropy_credit),
+            world,
             hooks: None,
             draining: None,
             notify,
@@ -63,6 +68,7 @@ impl Driver {
             next_request: 0,
             subscribers: Default::default(),
             entropy: Default::default(),
+            config,
         };
         for effect in beginning.effects {
             driver.perform(effect)?;

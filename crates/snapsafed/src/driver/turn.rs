@@ -19,6 +19,7 @@ const LOOK_AT_GATE: Millis = 1_000;
 /// What can be ready.
 #[derive(Clone, Copy, Debug)]
 enum Source {
+    World,
     Member(Member),
     Gate,
     Hooks,
@@ -39,7 +40,12 @@ impl Driver {
     }
 
     fn turn(&mut self) -> Result {
-        for (source, found) in self.wait()? {
+        let ready = self.wait()?;
+        // Before anything else is believed.
+        for witness in self.world.look(clock::now()) {
+            self.happened(Event::WorldChanged { witness: witness.to_owned() })?;
+        }
+        for (source, found) in ready {
             self.attend(source, found)?;
             self.settle()?;
         }
@@ -55,6 +61,7 @@ impl Driver {
     /// What is ready, in the order of its weight.
     fn wait(&self) -> Result<Vec<(Source, PollFlags)>> {
         let now = clock::now();
+        let world = self.world.to_poll().map(|fd| (Source::World, fd));
         let members = self.members.to_poll().map(|(member, fd)| (Source::Member(member), fd));
         let gate = self.gate.watch();
         let gate = gate.map(|fd| (Source::Gate, PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -62,7 +69,8 @@ impl Driver {
         let target = self.target.to_poll().map(|fd| (Source::Target, fd));
         let agent = self.agent.to_poll().map(|(source, fd)| (Source::Agent(source), fd));
         let clients = self.server.connections_to_poll(now);
-        let (sources, mut fds): (Vec<Source>, Vec<PollFd<'_>>) = members
+        let (sources, mut fds): (Vec<Source>, Vec<PollFd<'_>>) = world
+            .chain(members)
             .chain(gate)
             .chain(hooks.map(|fd| (Source::Hooks, fd)))
             .chain(target)
@@ -90,6 +98,7 @@ impl Driver {
         let guards = self.gate.watch().is_none() && self.machine.wants_gate_shut();
         let deadlines = [
             self.wake,
+            self.world.deadline(),
             drain,
             guards.then_some(self.look_at_gate),
             self.hooks.as_ref().and_then(|hooks| hooks.deadline()),
@@ -106,6 +115,8 @@ impl Driver {
 
     fn attend(&mut self, source: Source, found: PollFlags) -> Result {
         match source {
+            // Looked at already.
+            Source::World => {}
             Source::Member(member) => return self.end_member(member),
             Source::Gate => {
                 if self.gate.changed() {
