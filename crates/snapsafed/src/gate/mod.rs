@@ -2,10 +2,109 @@
 //! every clone.
 
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+mod fake;
+mod netlink;
+mod nftables;
+mod none;
+mod queues;
+mod weaknesses;
 
 /// Why a gate could not be shut or opened.
 pub type Result<T> = std::result::Result<T, String>;
+
+/// Which gate, and what it lets through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub kind: Kind,
+    /// Ports of this machine that stay reachable while the gate is shut: of an agent that the host
+    /// talks with over the network. Packets pass in both directions, from and to anybody.
+    pub control_ports: Vec<ControlPort>,
+    /// The file of a fake gate.
+    pub fake_state: Option<PathBuf>,
+}
+
+/// The kinds of gates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A table of nf_tables that drops everything but loopback and control ports.
+    #[default]
+    Nftables,
+    /// No gate: for a host that cuts the network itself.
+    None,
+    /// A file, for tests.
+    Fake,
+}
+
+/// A port that stays reachable: `tcp/9000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ControlPort {
+    pub transport: Transport,
+    pub number: u16,
+}
+
+/// What a port is a port of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl FromStr for ControlPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (transport, number) = text.split_once('/').unwrap_or(("", text));
+        let transport = match transport {
+            "tcp" => Transport::Tcp,
+            "udp" => Transport::Udp,
+            _ => return Err(format!("{text:?} is no port: write tcp/9000 or udp/9000")),
+        };
+        match number.parse() {
+            Ok(number @ 1..) => Ok(Self { transport, number }),
+            _ => Err(format!("{text:?} is no port: the number is 1 to 65535")),
+        }
+    }
+}
+
+impl TryFrom<String> for ControlPort {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<ControlPort> for String {
+    fn from(port: ControlPort) -> Self {
+        let transport = match port.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        };
+        format!("{transport}/{}", port.number)
+    }
+}
+
+/// The gate that the configuration names. Neither shuts nor opens it: what a process before this one
+/// left in the kernel stays. Whoever goes on with a shut gate calls `shut`, which makes it its own.
+pub fn open_gate(config: &Config) -> Result<Box<dyn Gate>> {
+    match config.kind {
+        Kind::Nftables => Ok(Box::new(nftables::NfTables::open(&config.control_ports)?)),
+        Kind::None => Ok(Box::new(none::NoGate)),
+        Kind::Fake => match &config.fake_state {
+            Some(state) => Ok(Box::new(fake::Fake::open(state)?)),
+            None => Err("a fake gate needs fake_state, a file".into()),
+        },
+    }
+}
 
 /// Something that cuts the network.
 pub trait Gate {
@@ -27,7 +126,8 @@ pub trait Gate {
     /// Opens the network. Harmless if it is open.
     fn open(&mut self) -> Result<()>;
 
-    /// Whether every rule is in place, read back from the kernel and not from memory.
+    /// Whether every rule is in place and in force, read back from the kernel and not from memory.
+    /// Also where a process before this one made them.
     fn holds(&mut self) -> Result<bool>;
 
     /// Becomes readable when somebody may have changed the rules. After that `changed` is called.

@@ -4,8 +4,21 @@
 //! order, and reports what came of it as events. All rules are here: who is waited for, what
 //! an expiry means, when the gate may open.
 
+mod aborting;
+mod members;
+mod memory;
+mod quiescing;
+mod step;
+#[cfg(test)]
+mod tests;
+mod unquiescing;
+
 use serde::{Deserialize, Serialize};
 use snapsafe_client::wire::{Expectation, Mode, Outcome, Phase, State};
+
+pub use members::Asked;
+pub use memory::Memory;
+use memory::{Course, Stage, Work};
 
 /// A request that waits for its answer; the driver's own number.
 pub type Request = u64;
@@ -62,15 +75,19 @@ pub enum Event {
         member: Member,
         transition: u64,
         generation: u64,
+        /// What it answers, if it says so: a late answer to `quiesce` is none to `resumed`.
+        phase: Option<Phase>,
         answer: Result<(), String>,
     },
 
-    /// A lock was taken, and released.
+    /// A lock was taken, and released. `required`: root's. Others are waited for no longer than
+    /// [`Rules::optional_delay`], and passed over.
     Inhibited {
         member: Member,
         what: What,
         who: String,
         mode: Mode,
+        required: bool,
     },
     Released {
         member: Member,
@@ -111,6 +128,9 @@ pub struct What {
 }
 
 /// What the driver has to do, in the order given.
+///
+/// `RunHooks` ends hooks that still run, and `ShutGate` or `OpenGate` ends what is unfinished of
+/// either: what was replaced reports nothing. Work with a deadline reports a failure at the deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Write the state down (see [`Machine::remember`]) before anything that follows.
@@ -206,38 +226,83 @@ pub struct Facts {
 #[derive(Clone, Debug)]
 pub struct Machine {
     rules: Rules,
+    memory: Memory,
+    /// Who waits for an answer, and the answer, where the transition's end will not change it.
+    waiting: Vec<(Request, Option<Answer>)>,
+    /// The last `WakeAt`.
+    wake: Option<Millis>,
+    /// What the step under way has to say.
+    effects: Vec<Effect>,
 }
-
-/// What survives a restart of the driver: everything but requests.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Memory {}
 
 impl Machine {
     /// A machine that runs, and has nobody to wait for.
     pub fn new(rules: Rules) -> Self {
-        Self { rules }
+        Self::with(rules, Memory::default())
     }
 
-    /// Goes on where `memory` ends. Members that did not survive are reported `Left` after this.
-    /// What is to be done now: the transition in progress is the same one.
-    pub fn resume(rules: Rules, memory: Memory, facts: Facts) -> (Self, Vec<Effect>) {
-        let _ = (memory, facts);
-        (Self::new(rules), Vec::new())
+    fn with(rules: Rules, memory: Memory) -> Self {
+        Self { rules, memory, waiting: Vec::new(), wake: None, effects: Vec::new() }
     }
 
     /// What is to be written down.
     pub fn remember(&self) -> Memory {
-        Memory {}
-    }
-
-    /// One step.
-    pub fn handle(&mut self, event: Event, facts: Facts) -> Vec<Effect> {
-        let _ = (event, facts, &self.rules);
-        Vec::new()
+        self.memory.clone()
     }
 
     /// Where the machine is.
     pub fn state(&self) -> State {
-        State::Running
+        match &self.memory.stage {
+            Stage::Running => State::Running,
+            Stage::Quiesced { .. } => State::Quiesced,
+            Stage::Moving(course) if course.before_quiesced => State::Quiescing,
+            Stage::Moving(_) => State::Unquiescing,
+        }
+    }
+
+    /// The present transition's number, or the last one's.
+    pub fn transition(&self) -> u64 {
+        self.memory.transition
+    }
+
+    /// The generation that participants are told.
+    pub fn generation(&self) -> u64 {
+        self.memory.generation
+    }
+
+    /// Which outcome is being worked on.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.course().and_then(|course| course.goal.outcome())
+    }
+
+    /// How the last transition ended.
+    pub fn last_outcome(&self) -> Option<Outcome> {
+        self.memory.last_outcome
+    }
+
+    /// Why the machine is still quiesced, or what does not hold.
+    pub fn degraded(&self) -> Option<&str> {
+        self.memory.degraded.as_deref()
+    }
+
+    /// Whether nothing may get out at this moment.
+    pub fn wants_gate_shut(&self) -> bool {
+        match &self.memory.stage {
+            Stage::Running => false,
+            Stage::Quiesced { .. } => true,
+            Stage::Moving(course) if course.before_quiesced => course.gate == Work::Done,
+            Stage::Moving(course) => course.open == Work::Due,
+        }
+    }
+
+    fn course(&self) -> Option<&Course> {
+        match &self.memory.stage {
+            Stage::Moving(course) => Some(course),
+            _ => None,
+        }
+    }
+
+    fn log(&mut self, severity: Severity, line: impl Into<String>) {
+        self.effects.push(Effect::Log(severity, line.into()));
     }
 }

@@ -1,15 +1,6 @@
-//! What crosses the socket: the words of `io.snapsafe.Manager`, as types.
+//! The words of the interface: its enumerations.
 
 use serde::{Deserialize, Serialize};
-
-/// Where snapsafed listens.
-pub const SOCKET: &str = "/run/snapsafe/io.snapsafe.Manager";
-
-/// The interface's name.
-pub const INTERFACE: &str = "io.snapsafe.Manager";
-
-/// The interface's description, as `org.varlink.service.GetInterfaceDescription` gives it.
-pub const DESCRIPTION: &str = include_str!("io.snapsafe.Manager.varlink");
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $word:ident = $text:literal,)* }) => {
