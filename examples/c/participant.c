@@ -43,8 +43,8 @@ static int answer(snapsafe_participant *participant, const char *name)
     asked.size = sizeof asked;
     while ((result = snapsafe_dispatch(participant, &asked)) == 1) {
         int done = prepared_or_adapted(&asked);
-        printf("%s %s transition=%llu generation=%llu%s\n", name, name_of(asked.phase),
-               (unsigned long long)asked.transition, (unsigned long long)asked.generation,
+        printf("%s %s transition=%lu generation=%lu%s\n", name, name_of(asked.phase),
+               (unsigned long)asked.transition, (unsigned long)asked.generation,
                asked.missed ? " missed" : "");
         fflush(stdout);
         snapsafe_ack(participant, &asked, done ? NULL : "not known to this program");

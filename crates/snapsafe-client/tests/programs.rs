@@ -37,8 +37,7 @@ fn in_c(is_static: bool) -> PathBuf {
     let lib = prefix().join("lib");
     let program = prefix().join(if is_static { "participant-static" } else { "participant" });
     let mut compiler = Command::new("cc");
-    compiler.args(["-std=c99", "-D_POSIX_C_SOURCE=200112L", "-pedantic"]);
-    compiler.args(["-Wall", "-Wextra", "-Werror"]);
+    compiler.args(["-std=c89", "-pedantic", "-Wall", "-Wextra", "-Werror"]);
     compiler.arg(root().join("examples/c/participant.c")).arg("-o").arg(&program);
     compiler.arg("-I").arg(prefix().join("include"));
     if is_static {
