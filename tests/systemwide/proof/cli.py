@@ -17,11 +17,12 @@ from . import image, test_pcap
 from .host import Host
 from .laboratory import AT_ONCE, Laboratory
 from .report import Result, Terminal, write_json, write_not_run
-from .scenarios import Scenario, Scene
-from .scenarios.copies import SCENARIOS
+from .scenarios import Scenario, Scene, copies, failures, same_machine
 
 HERE = Path(__file__).resolve().parent.parent
 ROOT = HERE.parent.parent
+# The longest first.
+SCENARIOS = (*failures.SCENARIOS, *copies.SCENARIOS, *same_machine.SCENARIOS)
 PASSED, FAILED, USAGE, UNAVAILABLE = 0, 1, 2, 3
 
 

@@ -104,6 +104,11 @@ class Machine(Emulator):
             connection.sendall(line.encode() + b"\n")
             yield lambda: self.heard(connection.makefile("rb").readline).decode().strip()
 
+    @property
+    def state(self) -> str:
+        """What the daemon says, by the file that everybody can read."""
+        return self.run("cat /run/snapsafe/state").out.split()[0]
+
     def journal_of(self, application: str) -> dict[str, str]:
         """What an application wrote down of itself."""
         text = self.run(f"cat /run/systemwide/{application}").out
@@ -126,7 +131,7 @@ class Machine(Emulator):
         """All that it has sent so far."""
         return pcap.read(self.capture)
 
-    def silent_for(self, seconds: float) -> pcap.Wire:
+    def packets_in(self, seconds: float) -> pcap.Wire:
         """What it sends in the next seconds."""
         before = len(self.wire.packets)
         time.sleep(seconds)

@@ -7,6 +7,7 @@ mod connection;
 mod control;
 mod journal;
 mod machine;
+mod measure;
 mod patient;
 mod taking_part;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         "connection" => connection::run(),
         "patient" => patient::run(),
         "control" => control::run(),
+        "measure" => measure::run(),
         _ => Err(format!("there is no application called {name:?}").into()),
     };
     match ended {

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.checks import Verdict
+from harness.errors import GuestFailure
 
 from ..laboratory import Laboratory
 from ..machine import Machine
@@ -28,10 +29,15 @@ class Scene:
     def machine(self, name: str = "original", counter: bool = False) -> Machine:
         return self.laboratory.machine(self.folder / name, counter)
 
+    def quiesce(self, machine: Machine) -> None:
+        answer = machine.ask("QUIESCE 30000")
+        if not answer.startswith("OK quiesced"):
+            raise GuestFailure(f"QUIESCE: {answer}")
+
     def is_silent(self, machine: Machine, seconds: float, when: str) -> None:
         """Nothing of IP leaves the machine, though its beacon keeps trying."""
         before = int(machine.journal_of("beacon")["refused"])
-        wire = machine.silent_for(seconds)
+        wire = machine.packets_in(seconds)
         tried = int(machine.journal_of("beacon")["refused"]) - before
         self.check(f"{when}: {len(wire.ip)} IP packets in {seconds:.1f} s ({wire}); {tried} were tried and refused.",
                    not wire.ip and tried > 0, packets=dict(wire.counts), tried=tried)
