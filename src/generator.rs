@@ -165,6 +165,7 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
     /// how much is left, the child finds that many bytes open that are all zeros, under an epoch of
     /// all zeros that its cleared process page matches: whoever tried the inlined path again would
     /// be given them, and so would a handler. So what is not keyed has nothing open in the end.
+    #[cfg(target_os = "linux")]
     #[inline(always)]
     pub(crate) fn array_or_closed<const N: usize>(&mut self) -> Option<[u8; N]> {
         let bytes = self.array_if_unmoved();

@@ -42,8 +42,10 @@ mod shipped {
     pub(crate) use {array, constructor, statics};
 
     /// Says that one thread at a time has what this stands for. A model proves it.
+    #[cfg(target_os = "linux")]
     pub(crate) struct Exclusive;
 
+    #[cfg(target_os = "linux")]
     impl Exclusive {
         pub(crate) const fn new() -> Self {
             Self

@@ -11,6 +11,20 @@
 
 use zeroize::Zeroize;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod none;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+#[cfg(target_arch = "aarch64")]
+use aarch64 as words;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+use none as words;
+#[cfg(target_arch = "x86_64")]
+use x86_64 as words;
+
 /// Fills `out` from the CPU's generator; false, with `out` zero, if that cannot be had.
 pub(super) fn fill(out: &mut [u8]) -> bool {
     draw(out, words::random)
@@ -47,99 +61,6 @@ pub(super) fn time_stamp() -> u64 {
     0
 }
 
-#[cfg(target_arch = "x86_64")]
-mod words {
-    use core::arch::x86_64::{_rdrand64_step, _rdseed64_step};
-
-    /// Intel's guide asks for 10 attempts at RDRAND; RDSEED may run dry for longer.
-    const RANDOM_TRIES: u32 = 10;
-    const SEED_TRIES: u32 = 64;
-
-    pub(super) fn random() -> Option<u64> {
-        if !std::arch::is_x86_feature_detected!("rdrand") {
-            return None;
-        }
-        // SAFETY: the CPU has RDRAND.
-        unsafe { rdrand() }
-    }
-
-    pub(super) fn seed() -> Option<u64> {
-        if !std::arch::is_x86_feature_detected!("rdseed") {
-            return None;
-        }
-        // SAFETY: the CPU has RDSEED.
-        unsafe { rdseed() }
-    }
-
-    #[target_feature(enable = "rdrand")]
-    fn rdrand() -> Option<u64> {
-        let mut value = 0;
-        (0..RANDOM_TRIES).find_map(|_| (_rdrand64_step(&mut value) == 1).then_some(value))
-    }
-
-    #[target_feature(enable = "rdseed")]
-    fn rdseed() -> Option<u64> {
-        let mut value = 0;
-        (0..SEED_TRIES).find_map(|_| {
-            let ready = _rdseed64_step(&mut value) == 1;
-            if !ready {
-                core::hint::spin_loop();
-            }
-            ready.then_some(value)
-        })
-    }
-}
-
-#[cfg(target_arch = "aarch64")]
-mod words {
-    use core::arch::asm;
-
-    const TRIES: u32 = 10;
-
-    /// RNDR: S3_3_C2_C4_0 (Arm ARM, FEAT_RNG). Sets the Z flag where no value is to be had.
-    pub(super) fn random() -> Option<u64> {
-        if !std::arch::is_aarch64_feature_detected!("rand") {
-            return None;
-        }
-        (0..TRIES).find_map(|_| {
-            let (value, ready): (u64, u64);
-            // SAFETY: the CPU has FEAT_RNG; the instruction writes one register and the flags.
-            unsafe {
-                asm!("mrs {v}, s3_3_c2_c4_0", "cset {r}, ne", v = out(reg) value, r = out(reg) ready,
-                     options(nomem, nostack));
-            }
-            (ready == 1).then_some(value)
-        })
-    }
-
-    /// RNDRRS: S3_3_C2_C4_1, reseeded from the noise source first.
-    pub(super) fn seed() -> Option<u64> {
-        if !std::arch::is_aarch64_feature_detected!("rand") {
-            return None;
-        }
-        (0..TRIES).find_map(|_| {
-            let (value, ready): (u64, u64);
-            // SAFETY: the CPU has FEAT_RNG; the instruction writes one register and the flags.
-            unsafe {
-                asm!("mrs {v}, s3_3_c2_c4_1", "cset {r}, ne", v = out(reg) value, r = out(reg) ready,
-                     options(nomem, nostack));
-            }
-            (ready == 1).then_some(value)
-        })
-    }
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod words {
-    pub(super) fn random() -> Option<u64> {
-        None
-    }
-
-    pub(super) fn seed() -> Option<u64> {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,16 +89,36 @@ mod tests {
         }
     }
 
+    /// Two draws of this CPU, or none.
+    fn drawn_twice(fill: fn(&mut [u8]) -> bool) -> Option<[[u8; 32]; 2]> {
+        let (mut a, mut b) = ([0; 32], [0; 32]);
+        (fill(&mut a) && fill(&mut b)).then_some([a, b])
+    }
+
     #[test]
     fn a_cpu_that_has_randomness_gives_it() {
-        let mut out = [0; 32];
         #[cfg(target_arch = "x86_64")]
-        assert_eq!(fill(&mut out), std::arch::is_x86_feature_detected!("rdrand"));
-        let (mut a, mut b) = ([0; 32], [0; 32]);
-        if fill(&mut a) && fill(&mut b) {
+        let has = (
+            std::arch::is_x86_feature_detected!("rdrand"),
+            std::arch::is_x86_feature_detected!("rdseed"),
+        );
+        #[cfg(target_arch = "aarch64")]
+        let has = [std::arch::is_aarch64_feature_detected!("rand"); 2].into();
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let has = (false, false);
+        let (random, seed) = (drawn_twice(fill), drawn_twice(fill_seed));
+        assert_eq!((random.is_some(), seed.is_some()), has);
+        for [a, b] in random.into_iter().chain(seed) {
             // Equal by chance: 2^-256.
             assert_ne!(a, b);
+            assert_ne!(a, [0; 32]);
         }
-        let _ = fill_seed(&mut out);
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn the_time_stamp_goes_on() {
+        let before = time_stamp();
+        assert!(before > 1 && time_stamp() > before);
     }
 }

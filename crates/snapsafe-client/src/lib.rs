@@ -29,6 +29,8 @@
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
 
+#[cfg(feature = "capi")]
+pub mod capi;
 mod connection;
 mod error;
 mod inhibitor;
@@ -41,3 +43,7 @@ pub use error::Error;
 pub use inhibitor::{Inhibitor, What};
 pub use participant::{Builder, Participant};
 pub use registration::{Asked, Options, Registration};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -123,6 +123,11 @@ impl Channel {
         self.queued
     }
 
+    /// Whether something came that was not taken: whole messages, or the beginning of one.
+    pub fn holds_some(&self) -> bool {
+        self.incoming.len() > self.taken
+    }
+
     /// Reads once, as much as a message may have left. On a blocking socket this waits.
     ///
     /// Take what is whole before filling again: where whole messages leave no room, this does not

@@ -30,7 +30,7 @@ impl Machine {
     /// Quiescing failed.
     pub(super) fn call_off(&mut self, answer: Answer, facts: Facts) {
         let Some(course) = self.course() else { return };
-        let gate_untouched = course.gate == Work::Due;
+        let gate_untouched = !course.gate_touched;
         self.log(Severity::Error, format!("the snapshot is called off: {answer:?}"));
         self.decide_answers(&answer);
         self.begin_abort(true, gate_untouched, facts);

@@ -85,7 +85,12 @@ impl Machine {
     /// What this participant was asked last and has not answered: for whoever connects anew.
     pub fn asked(&self, member: Member) -> Option<&Asked> {
         let participant = self.memory.participants.iter().find(|one| one.member == member)?;
-        participant.asked.as_ref().filter(|asked| asked.answer.is_none())
+        let present = (self.memory.transition, self.memory.generation);
+        let asked = participant.asked.as_ref();
+        // An older question is none any more: its answer would be stale.
+        asked.filter(|asked| {
+            (asked.transition, asked.generation) == present && asked.answer.is_none()
+        })
     }
 
     /// Who is waited for, by name.
@@ -269,12 +274,13 @@ impl Machine {
         }
     }
 
-    /// Those who have not consented are asked again, with a new deadline.
-    pub(super) fn ask_again(&mut self, phase: Phase) {
+    /// Those who have not consented are asked again, with a new deadline. After a restart, those who
+    /// never answer, too: nobody knows whether they heard.
+    pub(super) fn ask_again(&mut self, phase: Phase, after_restart: bool) {
         let (transition, generation) = (self.memory.transition, self.memory.generation);
         for participant in &mut self.memory.participants {
             let consented = participant.consented(phase, transition, generation);
-            participant.again = participant.counts() && !consented;
+            participant.again = (participant.counts() || after_restart) && !consented;
             // Not waited for before it is asked; but a late answer still counts.
             if let Some(asked) = participant.asked.as_mut().filter(|_| !consented) {
                 asked.deadline = None;
@@ -309,7 +315,7 @@ impl Machine {
             return (waited_for || self.is_in_rules(&name)).then_some(Answer::Aborted { why });
         }
         // A name that must be there is waited for: whoever supervises it may start it again.
-        (waited_for && !self.is_in_rules(&name)).then_some(Answer::Aborted { why })
+        (waited_for && !self.missing().contains(&name)).then_some(Answer::Aborted { why })
     }
 
     /// Whoever is missing now may be missing until the end of the transition.

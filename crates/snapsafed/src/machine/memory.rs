@@ -78,6 +78,8 @@ pub(super) struct Course {
     pub(super) optional_until: Option<Millis>,
     /// Shut the gate. Before everything else, if the world changed and nobody had shut it.
     pub(super) gate: Work,
+    /// It was begun in this course, perhaps before a restart: something may be shut.
+    pub(super) gate_touched: bool,
     pub(super) renew: Work,
     pub(super) hooks: Work,
     pub(super) open: Work,
@@ -128,6 +130,7 @@ impl Course {
             locks: Work::Due,
             optional_until: None,
             gate: Work::Due,
+            gate_touched: false,
             renew: Work::Due,
             hooks: Work::Due,
             open: Work::Due,
@@ -139,6 +142,10 @@ impl Course {
         self.deadline = deadline;
         self.locks_until = None;
         self.optional_until = None;
+        if self.open == Work::Begun {
+            // Open or not, nobody knows; and somebody may have come who is to be asked first.
+            self.gate = Work::Due;
+        }
         for work in
             [&mut self.locks, &mut self.gate, &mut self.renew, &mut self.hooks, &mut self.open]
         {

@@ -65,6 +65,7 @@ impl Machine {
         }
         if !waits && course.gate == Work::Due {
             course.gate = Work::Begun;
+            course.gate_touched = true;
             self.effects.push(Effect::ShutGate { deadline: course.deadline });
         }
         let is_done = !waits && course.gate == Work::Done;
@@ -108,7 +109,7 @@ impl Machine {
     }
 
     pub(super) fn next_watchdog(&self, facts: Facts) -> Option<Millis> {
-        self.rules.quiesced_max.map(|max| facts.now.saturating_add(max))
+        self.rules.quiesced_max.map(|max| facts.now.saturating_add(max.max(1)))
     }
 
     pub(super) fn busy(&mut self, request: Request) {

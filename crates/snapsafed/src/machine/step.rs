@@ -87,7 +87,7 @@ impl Machine {
                 if phase == Phase::Aborted {
                     self.tell_aborted_again();
                 } else {
-                    self.ask_again(phase);
+                    self.ask_again(phase, true);
                 }
             }
         }

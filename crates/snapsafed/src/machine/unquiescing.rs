@@ -95,7 +95,7 @@ impl Machine {
                 course.hooks = Work::Done;
             }
         }
-        self.ask_again(course.goal.phase());
+        self.ask_again(course.goal.phase(), false);
         self.memory.stage = Stage::Moving(course);
     }
 

@@ -22,6 +22,8 @@ pub(super) struct World {
     pub(super) wake: Option<Millis>,
     pub(super) persisted: Memory,
     pub(super) effects: Vec<Effect>,
+    /// The driver dies after so many of the next effects.
+    pub(super) dies_after: Option<usize>,
     next: u64,
 }
 
@@ -55,6 +57,7 @@ impl World {
             wake: None,
             persisted,
             effects: Vec::new(),
+            dies_after: None,
             next: 100,
         }
     }
@@ -65,20 +68,25 @@ impl World {
     }
 
     pub(super) fn handle(&mut self, event: Event) -> Vec<Effect> {
-        let effects = self.machine.handle(event, self.facts);
+        let mut effects = self.machine.handle(event, self.facts);
+        effects.truncate(self.dies_after.unwrap_or(usize::MAX));
         self.perform(effects.clone());
         effects
     }
 
     /// The driver dies and starts again.
-    pub(super) fn restart(&mut self) {
+    pub(super) fn restart(&mut self) -> Vec<Effect> {
+        self.dies_after = None;
+        // Whether the network was opened, nobody knows.
+        self.gate_shut &= !self.opening;
         (self.hooks, self.shutting, self.opening, self.renewing) = (None, false, false, false);
         let memory = serde_json::to_string(&self.persisted).unwrap();
         let memory = serde_json::from_str(&memory).unwrap();
         let (machine, effects) = Machine::resume(self.rules.clone(), memory, self.facts);
         self.machine = machine;
         self.wake = None;
-        self.perform(effects);
+        self.perform(effects.clone());
+        effects
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {
@@ -113,29 +121,37 @@ impl World {
                 Effect::Announce | Effect::Log(..) => {}
             }
         }
-        assert!(written, "memory has changed and is not written: {effects:?}");
+        assert!(
+            written || self.dies_after.is_some(),
+            "memory has changed and is not written: {effects:?}"
+        );
         self.effects.extend(effects);
     }
 
     /// One piece of work that the driver has begun comes to its end. False: there is none.
     pub(super) fn work(&mut self, result: Result<(), String>) -> bool {
-        if self.renewing {
-            self.renewing = false;
-            let generation = self.facts.generation;
-            self.handle(Event::Renewed { kernel_reseeded: result.is_ok(), generation });
-        } else if self.shutting {
-            self.shutting = false;
-            self.handle(Event::GateShut(result));
-        } else if self.opening {
-            self.opening = false;
-            self.gate_shut = result.is_err();
-            self.handle(Event::GateOpen(result));
-        } else if let Some(phase) = self.hooks.take() {
-            self.handle(Event::HooksDone { phase, result });
-        } else {
-            return false;
-        }
+        let Some(report) = self.next_report(result) else { return false };
+        self.handle(report);
         true
+    }
+
+    pub(super) fn next_report(&mut self, result: Result<(), String>) -> Option<Event> {
+        if std::mem::take(&mut self.renewing) {
+            let generation = self.facts.generation;
+            return Some(Event::Renewed { kernel_reseeded: result.is_ok(), generation });
+        }
+        if std::mem::take(&mut self.shutting) {
+            // What is reported was read back.
+            self.gate_shut |= result.is_ok();
+            return Some(Event::GateShut(result));
+        }
+        if std::mem::take(&mut self.opening) {
+            // Even if it failed, something may be open.
+            self.gate_shut = false;
+            return Some(Event::GateOpen(result));
+        }
+        let phase = self.hooks.take()?;
+        Some(Event::HooksDone { phase, result })
     }
 
     /// All work that goes on by itself.

@@ -1,2 +1,3 @@
 mod driver;
 mod failures;
+mod properties;
