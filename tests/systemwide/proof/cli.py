@@ -126,7 +126,7 @@ def _play(scenario: Scenario, laboratory: Laboratory) -> Result:
     scene.folder.mkdir()
     try:
         scenario.play(scene)
-    except GuestFailure as failure:
+    except (GuestFailure, OSError) as failure:
         scene.verdicts.append(Verdict(f"The scenario did not come to an end: {failure}", False))
     finally:
         for snapshot in scene.folder.glob("snapshot*"):

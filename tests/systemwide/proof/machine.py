@@ -92,22 +92,20 @@ class Machine(Emulator):
 
     def ask(self, line: str) -> str:
         """What the daemon's agent answers the host."""
-        with self.asking(line) as answer:
-            return answer()
-
-    @contextlib.contextmanager
-    def asking(self, line: str):
-        """The same, in two steps: a function that waits for the answer."""
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
             connection.settimeout(PATIENCE)
             connection.connect(str(self.folder / AGENT))
             connection.sendall(line.encode() + b"\n")
-            yield lambda: self.heard(connection.makefile("rb").readline).decode().strip()
+            answer = self.heard(connection.makefile("rb").readline)
+        return answer.decode().strip()
 
     @property
-    def state(self) -> str:
-        """What the daemon says, by the file that everybody can read."""
-        return self.run("cat /run/snapsafe/state").out.split()[0]
+    def position(self) -> list[str]:
+        """State, transition and generation, by the file that everybody can read."""
+        return self.run("cat /run/snapsafe/state").out.split()
+
+    def is_in(self, state: str) -> bool:
+        return self.position[0] == state
 
     def journal_of(self, application: str) -> dict[str, str]:
         """What an application wrote down of itself."""
@@ -141,5 +139,6 @@ class Machine(Emulator):
 
     @property
     def clock(self) -> VmClock:
-        """The vmclock page. Whoever asks for it pauses the machine."""
+        """The vmclock page, of a paused machine; one that runs is paused first."""
+        self.pause()
         return VmClock(self.memory(), VMCLOCK)

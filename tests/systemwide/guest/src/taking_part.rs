@@ -37,6 +37,7 @@ pub(crate) fn take_part<P: Part + 'static>(
         Err(snapsafe_client::Error::NotRunning { .. }) => None,
         Err(error) => return Err(error.into()),
     };
+    part.lock().map_err(|_| "the application panicked")?.journal().write()?;
     let mut next = Instant::now();
     loop {
         let left = next.saturating_duration_since(Instant::now());

@@ -43,7 +43,7 @@ def quiesced(scene: Scene) -> None:
         answer = original.ask("QUIESCE 30000")
         scene.check(f"The host's QUIESCE: {answer}", answer.startswith("OK quiesced"))
         scene.is_silent(original, 1.0, "The original is silent")
-        snapshot = laboratory.save(original, scene.folder / "snapshot", original.clock.counter())
+        snapshot = laboratory.save(original, scene.folder / "snapshot", has_counter=True)
     seen: Counter = Counter({old: 1})
     for number in range(1, laboratory.clones + 1):
         with laboratory.clone(scene.folder / f"clone-{number}", snapshot) as clone:
@@ -87,7 +87,7 @@ def unannounced(scene: Scene) -> None:
     with scene.machine(counter=True) as original:
         old = original.journal_of("beacon")["id"]
         generation = _generation(original)
-        snapshot = laboratory.save(original, scene.folder / "snapshot", original.clock.counter())
+        snapshot = laboratory.save(original, scene.folder / "snapshot", has_counter=True)
     seen: Counter = Counter()
     for number in range(1, laboratory.clones + 1):
         with laboratory.clone(scene.folder / f"clone-{number}", snapshot) as clone:

@@ -44,20 +44,21 @@ def killed(scene: Scene) -> None:
         _kill(scene, machine, "running")
         scene.check("After it, the machine runs and packets flow.", machine.packets_in(LISTEN).ip)
         machine.run("systemctl kill -s STOP patient")
-        with machine.asking("QUIESCE 60000"):  # whose answer never comes: the daemon that knew the question dies
-            machine.wait_for("it quiesces", lambda: machine.state == "quiescing")
-            _kill(scene, machine, "quiescing")
+        # Whose answer never comes: the daemon that knew the question dies.
+        machine.run("snapsafectl quiesce --timeout 60s > /dev/null 2>&1 &")
+        machine.wait_for("it quiesces", lambda: machine.is_in("quiescing"))
+        _kill(scene, machine, "quiescing")
         machine.run("systemctl kill -s CONT patient")
-        machine.wait_for("it is quiesced", lambda: machine.state == "quiesced")
+        machine.wait_for("it is quiesced", lambda: machine.is_in("quiesced"))
         _kill(scene, machine, "quiesced", silent=True)
         scene.is_silent(machine, LISTEN, "After the restart")
         machine.run("systemctl kill -s STOP patient")
-        with machine.asking("UNQUIESCE 60000"):
-            machine.wait_for("it unquiesces", lambda: machine.state == "unquiescing")
-            _kill(scene, machine, "unquiescing", silent=True)
+        machine.run("snapsafectl unquiesce --timeout 60s > /dev/null 2>&1 &")
+        machine.wait_for("it unquiesces", lambda: machine.is_in("unquiescing"))
+        _kill(scene, machine, "unquiescing", silent=True)
         scene.is_silent(machine, LISTEN, "After the restart, with an application that has not answered yet")
         machine.run("systemctl kill -s CONT patient")
-        machine.wait_for("it runs", lambda: machine.state == "running")
+        machine.wait_for("it runs", lambda: machine.is_in("running"))
         status = machine.ask("STATUS")
         scene.check(f"When that one answers, the transition comes to its end: {status}", "outcome=restored" in status)
         scene.check("Packets flow.", machine.packets_in(2 * LISTEN).ip)
@@ -65,7 +66,7 @@ def killed(scene: Scene) -> None:
 
 def _kill(scene: Scene, machine: Machine, state: str, silent: bool = False) -> None:
     """Kill the daemon and wait for the next one, which must be where this one was."""
-    before, sent = machine.ask("STATUS").split()[1:4], len(machine.wire.ip)
+    before, sent = machine.position, len(machine.wire.ip)
     old = machine.run("systemctl show -P MainPID snapsafed").out.strip()
     machine.run(f"kill -9 {old}")
 
@@ -75,9 +76,7 @@ def _kill(scene: Scene, machine: Machine, state: str, silent: bool = False) -> N
         return is_active and pid not in ("0", old)
 
     machine.wait_for("systemd starts it again", another)
-    machine.wait_for("it listens to the host", lambda: "listening at /dev/virtio-ports" in machine.run(
-        "journalctl -b --no-pager _PID=$(systemctl show -P MainPID snapsafed)").out)
-    after, meanwhile = machine.ask("STATUS").split()[1:4], len(machine.wire.ip) - sent
+    after, meanwhile = machine.position, len(machine.wire.ip) - sent
     told = f"; {meanwhile} IP packets meanwhile" if silent else ""
     scene.check(f"Killed while {' '.join(before)}, and started again: {' '.join(after)}{told}.",
                 before == after and after[0] == state and (not silent or meanwhile == 0))
@@ -98,7 +97,7 @@ def forgotten(scene: Scene) -> None:
         machine.run("systemctl kill -s STOP patient")
         scene.is_silent(machine, 10.0, "With a hung application, also when the watchdog's time is over")
         machine.run("systemctl kill -s CONT patient")
-        machine.wait_for("it runs again", lambda: machine.state == "running")
+        machine.wait_for("it runs again", lambda: machine.is_in("running"))
 
         machine.clock.announce_counter()
         machine.resume()
@@ -114,7 +113,7 @@ def _wait_for_watchdog(scene: Scene, machine: Machine, when: str, outcome: str) 
     sent = len(machine.wire.ip)
     time.sleep(LISTEN)
     meanwhile = len(machine.wire.ip) - sent
-    machine.wait_for("the watchdog acts", lambda: machine.state == "running")
+    machine.wait_for("the watchdog acts", lambda: machine.is_in("running"))
     status = machine.ask("STATUS")
     scene.check(f"{when} and without a thaw, it was silent ({meanwhile} IP packets), and then: {status}",
                 meanwhile == 0 and f"outcome={outcome}" in status)

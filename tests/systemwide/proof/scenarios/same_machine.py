@@ -4,8 +4,6 @@ import json
 import re
 import time
 
-from harness.gdb import VmClock
-
 from ..beacons import ids
 from ..machine import Machine
 from . import Scenario, Scene
@@ -23,26 +21,25 @@ def resumed(scene: Scene) -> None:
         scene.quiesce(machine)
         done = machine.run(denied, codes=None)
         scene.check(f"Whoever is not root cannot say so: {(done.err or done.out).strip()}",
-                    done.code == 1 and machine.state == "quiesced")
+                    done.code == 1 and machine.is_in("quiesced"))
         machine.ask("UNQUIESCE 30000 resumed")
         _go_on(scene, machine, "No counter, and the host does not know", "UNQUIESCE 30000 any", keeps=False)
 
-        clock = machine.clock
-        clock.announce_counter()
+        machine.clock.announce_counter()
         machine.resume()
         machine.run("systemctl restart snapsafed")
-        machine.wait_for("it has heard of the restart", lambda: machine.state == "running")
+        machine.wait_for("it has heard of the restart", lambda: machine.is_in("running"))
         _go_on(scene, machine, "A counter that did not change, and the host does not know", "UNQUIESCE 30000 any",
-               keeps=True, clock=clock)
+               keeps=True, has_counter=True)
 
 
-def _go_on(scene: Scene, machine: Machine, when: str, thaw: str, keeps: bool, clock: VmClock | None = None) -> None:
+def _go_on(scene: Scene, machine: Machine, when: str, thaw: str, keeps: bool, has_counter: bool = False) -> None:
     """Quiesce, snapshot, and go on in the same machine."""
     machine.wait_for("the connection is open", lambda: int(machine.journal_of("connection")["echoed"]) > 0)
     id, connection = machine.journal_of("beacon")["id"], machine.journal_of("connection")
     scene.quiesce(machine)
     sent = len(machine.wire.ip)
-    scene.laboratory.save(machine, scene.folder / "snapshot", clock and clock.counter())
+    scene.laboratory.save(machine, scene.folder / "snapshot", has_counter)
     machine.resume()
     time.sleep(1.0)
     silent = len(machine.wire.ip) - sent
@@ -86,11 +83,10 @@ def interop(scene: Scene) -> None:
         machine.run(f"varlinkctl --more call --json=short {SOCKET} io.snapsafe.Manager.Subscribe '{{}}' "
                     "> /run/events 2>&1 & echo $! > /run/subscriber; sleep 0.5")
         scene.quiesce(machine)
-        active = machine.run("systemctl is-active snapsafe-quiesced.target", codes=None).out.strip()
-        scene.check(f"snapsafe-quiesced.target is {active} while the machine is quiesced.", active == "active")
+        machine.wait_for("the target is reached", lambda: _target(machine) == "active")
         machine.ask("UNQUIESCE 30000 resumed")
-        machine.wait_for("the target is stopped", lambda: machine.run(
-            "systemctl is-active snapsafe-quiesced.target", codes=None).out.strip() == "inactive")
+        machine.wait_for("the target is left", lambda: _target(machine) == "inactive")
+        scene.check("snapsafe-quiesced.target is reached when the machine is quiesced, and left afterwards.", True)
         events = machine.run("kill $(cat /run/subscriber); tr -d '\\036' < /run/events").out
         states = re.findall(r'"state":"(\w+)"', events)
         scene.check(f"`varlinkctl --more call … Subscribe` saw {' → '.join(states)}.",
@@ -98,6 +94,10 @@ def interop(scene: Scene) -> None:
         judged = machine.run("systemd-analyze security --no-pager snapsafed.service").out
         exposure = float(re.search(r"exposure level for snapsafed.service: ([\d.]+)", judged).group(1))
         scene.check(f"`systemd-analyze security`: {exposure}, at most {EXPOSURE} is asked for.", exposure <= EXPOSURE)
+
+
+def _target(machine: Machine) -> str:
+    return machine.run("systemctl is-active snapsafe-quiesced.target", codes=None).out.strip()
 
 
 def _without_repeats(states: list[str]) -> list[str]:
