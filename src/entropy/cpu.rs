@@ -11,6 +11,20 @@
 
 use zeroize::Zeroize;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod none;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+#[cfg(target_arch = "aarch64")]
+use aarch64 as words;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+use none as words;
+#[cfg(target_arch = "x86_64")]
+use x86_64 as words;
+
 /// Fills `out` from the CPU's generator; false, with `out` zero, if that cannot be had.
 pub(super) fn fill(out: &mut [u8]) -> bool {
     draw(out, words::random)
@@ -46,11 +60,6 @@ pub(super) fn time_stamp() -> u64 {
     #[cfg(not(target_arch = "x86_64"))]
     0
 }
-
-#[cfg_attr(target_arch = "x86_64", path = "cpu/x86_64.rs")]
-#[cfg_attr(target_arch = "aarch64", path = "cpu/aarch64.rs")]
-#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), path = "cpu/none.rs")]
-mod words;
 
 #[cfg(test)]
 mod tests {

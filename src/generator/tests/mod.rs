@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::*;
 use crate::policy::Facts;
 
+mod combinations;
 mod copies;
 mod failures;
 mod keys;

@@ -297,3 +297,20 @@ fn an_abort_tells_everybody_and_opens_after_the_hooks() {
     assert!(matches!(answer, Some(Answer::Running { outcome: Outcome::Aborted, .. })));
     assert!(!world.gate_shut);
 }
+
+#[test]
+fn neither_an_old_answer_nor_one_that_comes_before_the_question_counts() {
+    let mut world = World::new(rules(), Some(7));
+    let first = world.join("first", Mode::Delay, true, 10);
+    let second = world.join("second", Mode::Delay, true, 90);
+    world.quiesced(&[second, first]);
+    world.facts.counter = Some(8);
+    world.unquiesce(Expectation::Any, None);
+    world.settle();
+    let stale = Answer::Stale { transition: 1, generation: 2 };
+    assert_eq!(world.ack(second, Ok(())), stale);
+    let (request, phase, answer) = (1, None, Ok(()));
+    let (member, transition, generation) = (first, 1, 1);
+    world.handle(Event::Acked { request, member, transition, generation, phase, answer });
+    assert_eq!(world.answer(request), Some(&stale));
+}
