@@ -20,10 +20,10 @@ use snapsafe_client::wire::{Error as Refusal, Expectation, Mode, Phase, State};
 use snapsafe_client::{Client, Error, Replies};
 
 /// `nobody`, or whoever has this number: not root.
-pub const OTHER: u32 = 65534;
+pub(crate) const OTHER: u32 = 65534;
 
-pub struct Daemon {
-    pub directory: PathBuf,
+pub(crate) struct Daemon {
+    pub(crate) directory: PathBuf,
     child: Option<Child>,
 }
 
@@ -35,17 +35,17 @@ const CONFIG: &str = "\
 
 impl Daemon {
     /// With the defaults of these tests: no time limit that matters.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with("")
     }
 
     /// With lines for the beginning of the configuration in the place of the defaults.
-    pub fn with(lines: &str) -> Self {
+    pub(crate) fn with(lines: &str) -> Self {
         Self::in_world(lines, "", "")
     }
 
     /// The same with a page of vmclock whose counter must change.
-    pub fn with_vmclock(lines: &str) -> (Self, VmClockPage) {
+    pub(crate) fn with_vmclock(lines: &str) -> (Self, VmClockPage) {
         let directory = new_directory();
         let path = directory.join("vmclock");
         let page = VmClockPage::create(&path).unwrap();
@@ -53,13 +53,12 @@ impl Daemon {
         (daemon, page)
     }
 
-    pub fn in_world(lines: &str, sections: &str, witnesses: &str) -> Self {
+    pub(crate) fn in_world(lines: &str, sections: &str, witnesses: &str) -> Self {
         Self::in_directory(new_directory(), lines, sections, witnesses)
     }
 
     fn in_directory(directory: PathBuf, lines: &str, sections: &str, witnesses: &str) -> Self {
-        let witnesses =
-            if witnesses.is_empty() { "vmclock = \"/nonexistent\"" } else { witnesses };
+        let witnesses = if witnesses.is_empty() { "vmclock = \"/nonexistent\"" } else { witnesses };
         let own: String = CONFIG
             .lines()
             .filter(|line| !lines.contains(line.split(' ').next().unwrap()))
@@ -81,7 +80,7 @@ impl Daemon {
     }
 
     /// Starts the daemon, and waits until it is ready.
-    pub fn launch(&mut self) {
+    pub(crate) fn launch(&mut self) {
         let notify = self.directory.join("notify");
         let _ = fs::remove_file(&notify);
         let systemd = UnixDatagram::bind(&notify).unwrap();
@@ -110,30 +109,30 @@ impl Daemon {
     }
 
     /// As by `kill -9`, at this moment.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         self.launch();
     }
 
-    pub fn child(&mut self) -> &mut Child {
+    pub(crate) fn child(&mut self) -> &mut Child {
         self.child.as_mut().unwrap()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
-    pub fn runtime(&self) -> PathBuf {
+    pub(crate) fn runtime(&self) -> PathBuf {
         self.directory.join("run")
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.runtime().join("io.snapsafe.Manager")
     }
 
@@ -142,24 +141,24 @@ impl Daemon {
     }
 
     /// What it logged.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect_to(&self.socket()).unwrap()
     }
 
-    pub fn status(&self) -> StatusReply {
+    pub(crate) fn status(&self) -> StatusReply {
         self.client().call(&Status {}).unwrap()
     }
 
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.status().state
     }
 
     /// Waits until the status is so.
-    pub fn until(&self, is_so: impl Fn(&StatusReply) -> bool) -> StatusReply {
+    pub(crate) fn until(&self, is_so: impl Fn(&StatusReply) -> bool) -> StatusReply {
         loop {
             let status = self.status();
             if is_so(&status) {
@@ -169,50 +168,50 @@ impl Daemon {
         }
     }
 
-    pub fn until_state(&self, state: State) -> StatusReply {
+    pub(crate) fn until_state(&self, state: State) -> StatusReply {
         self.until(|status| status.state == state)
     }
 
     /// The file of the gate, with a suffix: see `gate/fake.rs`.
-    pub fn gate_file(&self, suffix: &str) -> PathBuf {
+    pub(crate) fn gate_file(&self, suffix: &str) -> PathBuf {
         self.directory.join(format!("gate/state{suffix}"))
     }
 
-    pub fn gate_is_shut(&self) -> bool {
+    pub(crate) fn gate_is_shut(&self) -> bool {
         fs::read_to_string(self.gate_file("")).is_ok_and(|state| state.trim() == "shut")
     }
 
     /// All that was ever done to the gate.
-    pub fn gate_history(&self) -> Vec<String> {
+    pub(crate) fn gate_history(&self) -> Vec<String> {
         let log = fs::read_to_string(self.gate_file(".log")).unwrap_or_default();
         log.lines().map(str::to_owned).collect()
     }
 
-    pub fn never_opened(&self) -> bool {
+    pub(crate) fn never_opened(&self) -> bool {
         !self.gate_history().iter().any(|line| line.contains("open"))
     }
 
-    pub fn quiesce(&self) -> Result<Quiesced, Error> {
+    pub(crate) fn quiesce(&self) -> Result<Quiesced, Error> {
         self.client().call(&Quiesce::default())
     }
 
-    pub fn unquiesce(&self, expect: Expectation) -> Result<Unquiesced, Error> {
+    pub(crate) fn unquiesce(&self, expect: Expectation) -> Result<Unquiesced, Error> {
         self.client().call(&Unquiesce { expect: Some(expect), ..Unquiesce::default() })
     }
 
-    pub fn quiescing(&self) -> JoinHandle<Result<Quiesced, Error>> {
+    pub(crate) fn quiescing(&self) -> JoinHandle<Result<Quiesced, Error>> {
         let mut client = self.client();
         spawn(move || client.call(&Quiesce::default()))
     }
 
-    pub fn unquiescing(&self, expect: Expectation) -> JoinHandle<Result<Unquiesced, Error>> {
+    pub(crate) fn unquiescing(&self, expect: Expectation) -> JoinHandle<Result<Unquiesced, Error>> {
         let mut client = self.client();
         let call = Unquiesce { expect: Some(expect), ..Unquiesce::default() };
         spawn(move || client.call(&call))
     }
 
     /// `snapsafectl`, as this user.
-    pub fn ctl_as(&self, uid: u32, arguments: &[&str]) -> Output {
+    pub(crate) fn ctl_as(&self, uid: u32, arguments: &[&str]) -> Output {
         // Where everybody may run it.
         let copy = self.directory.join("snapsafectl");
         if !copy.exists() {
@@ -226,11 +225,11 @@ impl Daemon {
         command.output().unwrap()
     }
 
-    pub fn ctl(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Output {
         self.ctl_as(0, arguments)
     }
 
-    pub fn hook(&self, name: &str, script: &str) {
+    pub(crate) fn hook(&self, name: &str, script: &str) {
         let path = self.directory.join("hooks.d").join(name);
         let text = format!("#!/bin/sh\ncd {:?}\n{script}\n", self.directory.display());
         fs::write(&path, text).unwrap();
@@ -238,13 +237,13 @@ impl Daemon {
     }
 
     /// A word of `/proc/PID/status`, in KiB.
-    pub fn memory_kib(&self, word: &str) -> u64 {
+    pub(crate) fn memory_kib(&self, word: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with(word)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    pub fn descriptors(&self) -> usize {
+    pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 }
@@ -277,20 +276,20 @@ fn new_directory() -> PathBuf {
 }
 
 /// A participant whose every step is the test's.
-pub struct App {
+pub(crate) struct App {
     socket: PathBuf,
-    pub id: String,
+    pub(crate) id: String,
     /// The registration.
-    pub reference: OwnedFd,
+    _reference: OwnedFd,
     events: Replies<Subscribe>,
 }
 
 impl App {
-    pub fn join(daemon: &Daemon, name: &str) -> Self {
+    pub(crate) fn join(daemon: &Daemon, name: &str) -> Self {
         Self::join_with(daemon, name, Mode::Delay, None).unwrap()
     }
 
-    pub fn join_with(
+    pub(crate) fn join_with(
         daemon: &Daemon,
         name: &str,
         mode: Mode,
@@ -300,16 +299,16 @@ impl App {
         let (registered, mut descriptors) = daemon.client().call_for_descriptors(&register)?;
         let Registered { id, .. } = registered;
         let events = subscribe(&daemon.socket(), Some(&id))?;
-        Ok(Self { socket: daemon.socket(), id, reference: descriptors.remove(0), events })
+        Ok(Self { socket: daemon.socket(), id, _reference: descriptors.remove(0), events })
     }
 
     /// After a restart of the daemon.
-    pub fn come_back(&mut self) {
+    pub(crate) fn come_back(&mut self) {
         self.events = subscribe(&self.socket, Some(&self.id)).unwrap();
     }
 
     /// The next thing that it is asked.
-    pub fn asked(&mut self) -> Event {
+    pub(crate) fn asked(&mut self) -> Event {
         loop {
             let event = self.events.next(None).unwrap().unwrap();
             if event.phase.is_some() {
@@ -318,13 +317,13 @@ impl App {
         }
     }
 
-    pub fn asked_for(&mut self, phase: Phase) -> Event {
+    pub(crate) fn asked_for(&mut self, phase: Phase) -> Event {
         let event = self.asked();
         assert_eq!(event.phase, Some(phase));
         event
     }
 
-    pub fn answer(&self, event: &Event, veto: Option<&str>) -> Result<Nothing, Error> {
+    pub(crate) fn answer(&self, event: &Event, veto: Option<&str>) -> Result<Nothing, Error> {
         Client::connect_to(&self.socket)?.call(&Ack {
             id: self.id.clone(),
             transition: event.transition,
@@ -336,20 +335,20 @@ impl App {
     }
 
     /// Is asked for `phase` and consents.
-    pub fn consent(&mut self, phase: Phase) -> Event {
+    pub(crate) fn consent(&mut self, phase: Phase) -> Event {
         let event = self.asked_for(phase);
         self.answer(&event, None).unwrap();
         event
     }
 }
 
-pub fn subscribe(socket: &Path, id: Option<&str>) -> Result<Replies<Subscribe>, Error> {
+pub(crate) fn subscribe(socket: &Path, id: Option<&str>) -> Result<Replies<Subscribe>, Error> {
     let id = id.map(str::to_owned);
     Client::connect_to(socket)?.subscribe(&Subscribe { id })
 }
 
 /// The refusal, which it has to be.
-pub fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {
+pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {
     match result {
         Err(Error::Refused(refusal)) => refusal,
         other => panic!("not refused: {other:?}"),
@@ -357,8 +356,9 @@ pub fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {
 }
 
 /// Whether this test can be another user. Says so if not.
-pub fn can_be_others() -> bool {
-    let is_root = fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+pub(crate) fn can_be_others() -> bool {
+    let is_root =
+        fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
     if !is_root {
         println!("SKIPPED: only root can be another user");
     }

@@ -15,7 +15,8 @@ fn ran(daemon: &Daemon) -> Vec<String> {
 #[test]
 fn hooks_run_between_participants_and_gate_before_and_backwards_after() {
     let daemon = Daemon::start();
-    let note = "echo \"$(basename $0) $1 $(cat gate/state 2>/dev/null) $SNAPSAFE_GENERATION\" >> ran";
+    let note =
+        "echo \"$(basename $0) $1 $(cat gate/state 2>/dev/null) $SNAPSAFE_GENERATION\" >> ran";
     daemon.hook("10-a", note);
     daemon.hook("20-b", note);
     let mut app = App::join(&daemon, "app");

@@ -4,7 +4,6 @@
 //! to happen; a test that hangs has found something.
 #![cfg(target_os = "linux")]
 
-mod clients;
 mod daemon;
 mod deaths;
 mod failures;

@@ -117,11 +117,8 @@ fn another_token_makes_it_a_clone_whatever_root_says() {
     let token = |word: &str| Some(word.to_owned());
     let mut client = daemon.client();
     client.call(&Quiesce { token: token("a"), ..Quiesce::default() }).unwrap();
-    let call = Unquiesce {
-        token: token("b"),
-        expect: Some(Expectation::Resumed),
-        ..Unquiesce::default()
-    };
+    let call =
+        Unquiesce { token: token("b"), expect: Some(Expectation::Resumed), ..Unquiesce::default() };
     assert_eq!(client.call(&call).unwrap().outcome, Outcome::Restored);
 
     client.call(&Quiesce { token: token("a"), ..Quiesce::default() }).unwrap();
