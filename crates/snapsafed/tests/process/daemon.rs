@@ -215,7 +215,7 @@ impl Daemon {
         // Where everybody may run it.
         let copy = self.directory.join("snapsafectl");
         if !copy.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_snapsafectl"), &copy).unwrap();
+            copy_program(Path::new(env!("CARGO_BIN_EXE_snapsafectl")), &copy);
         }
         let mut command = Command::new(copy);
         command.arg("--socket").arg(self.socket()).args(arguments);
@@ -232,8 +232,9 @@ impl Daemon {
     pub(crate) fn hook(&self, name: &str, script: &str) {
         let path = self.directory.join("hooks.d").join(name);
         let text = format!("#!/bin/sh\ncd {:?}\n{script}\n", self.directory.display());
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let source = self.directory.join(format!("{name}.source"));
+        fs::write(&source, text).unwrap();
+        copy_program(&source, &path);
     }
 
     /// A word of `/proc/PID/status`, in KiB.
@@ -259,6 +260,13 @@ impl Drop for Daemon {
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// By another process: while this one has a program open for writing, a child that another thread has
+/// just forked has it, too, and nobody can execute it.
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let mut command = Command::new("install");
+    assert!(command.args(["-m", "755"]).arg(from).arg(to).status().unwrap().success());
 }
 
 fn new_directory() -> PathBuf {

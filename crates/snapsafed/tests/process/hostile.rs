@@ -13,7 +13,7 @@ use snapsafe_client::wire::manager::{Ack, Inhibit, Register, Status, Subscribe};
 use snapsafe_client::wire::{Error as Refusal, Expectation, Mode, State};
 use snapsafe_client::{Client, Error};
 
-use super::daemon::{Daemon, OTHER, can_be_others, refusal};
+use super::daemon::{Daemon, OTHER, can_be_others, copy_program, refusal};
 
 /// The most that the daemon may have in memory, whatever is done to it: what it has without anybody
 /// (a debug build's) and the most that its limits allow for one user.
@@ -25,7 +25,7 @@ pub(crate) struct Other(Child);
 pub(crate) fn as_other(daemon: &Daemon, role: &str) -> Other {
     let copy = daemon.directory.join("role");
     if !copy.exists() {
-        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        copy_program(&std::env::current_exe().unwrap(), &copy);
     }
     let child = Command::new(copy)
         .args(["--exact", "hostile::role", "--ignored", "--nocapture"])
