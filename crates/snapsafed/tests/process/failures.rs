@@ -285,8 +285,9 @@ fn a_gate_that_somebody_opens_is_shut_again_and_reported() {
     while !daemon.gate_is_shut() {
         std::thread::yield_now();
     }
-    assert!(daemon.said().contains("gate"));
+    // The answer comes after the line.
     assert_eq!(daemon.state(), State::Quiesced);
+    assert!(daemon.said().contains("gate"), "{}", daemon.said());
 }
 
 #[test]
