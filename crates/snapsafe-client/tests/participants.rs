@@ -218,7 +218,7 @@ fn an_answer_that_a_dead_daemon_did_not_hear_is_given_again_and_nothing_is_done_
                     line = Some(peer);
                 } else {
                     acks.push(call.read::<Ack>().unwrap());
-                    peer.reply(&Reply::of(&wire::manager::Nothing {}), vec![]);
+                    peer.accept();
                 }
             }
             assert!(acks.iter().all(|other| *other == ack), "{acks:?}");
@@ -304,6 +304,25 @@ fn what_was_missed_while_the_daemon_was_away_counts_as_restored() {
 }
 
 #[test]
+fn a_state_that_is_announced_before_the_request_is_no_request() {
+    let daemon = Daemon::new();
+    let (builder, receiver) = reporting(&daemon);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut line, _pipe) = daemon.register("secret");
+            line.tell(&state(State::Running));
+            line.tell(&asks(Phase::Quiesce));
+            daemon.acked();
+            line.tell(&state(State::Running));
+            line.tell(&asks(Phase::Aborted));
+            daemon.acked();
+        });
+        answer(&mut builder.start().unwrap(), 2);
+    });
+    assert_eq!(phases(&receiver), [Phase::Quiesce, Phase::Aborted]);
+}
+
+#[test]
 fn a_daemon_that_talks_nonsense_is_left_and_tried_again() {
     let daemon = Daemon::new();
     let (builder, receiver) = reporting(&daemon);
@@ -335,7 +354,7 @@ fn an_answer_that_is_refused_for_a_limit_is_given_again_and_one_that_is_late_is_
     let (builder, _receiver) = reporting(&daemon);
     thread::scope(|scope| {
         let server = scope.spawn(|| {
-            let (mut line, _pipe) = daemon.register("secret");
+            let (mut line, pipe) = daemon.register("secret");
             line.tell(&asks(Phase::Quiesce));
             let mut peer = daemon.accept();
             let first = peer.expect::<Ack>();
@@ -345,14 +364,20 @@ fn an_answer_that_is_refused_for_a_limit_is_given_again_and_one_that_is_late_is_
             assert_eq!(peer.expect::<Ack>(), first);
             let late = wire::Error::Stale { transition: 8, generation: 1 };
             peer.reply(&Reply::from(late), vec![]);
-            // The connection ends, and the next one brings another answer.
             assert!(peer.message().is_none());
-            line.tell(&asks(Phase::Aborted));
-            assert_eq!(daemon.acked().phase, Some(Phase::Aborted));
+            (line, pipe)
         });
         let mut participant = builder.start().unwrap();
-        answer(&mut participant, 2);
-        server.join().unwrap();
+        answer(&mut participant, 1);
+        while !server.is_finished() {
+            participant.wait(Some(std::time::Duration::from_millis(5))).unwrap();
+        }
+        let _line = server.join().unwrap();
+        // Longer than the pauses between attempts are by then.
+        for _ in 0..10 {
+            participant.wait(Some(std::time::Duration::from_millis(20))).unwrap();
+        }
+        assert!(!daemon.is_called());
     });
 }
 

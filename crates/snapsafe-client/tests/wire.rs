@@ -140,7 +140,7 @@ fn a_peer_that_does_not_read_is_given_up_at_the_limit() {
 }
 
 #[test]
-fn writing_to_a_peer_that_has_gone_is_an_error_and_no_signal() {
+fn writing_to_a_peer_that_has_gone_is_an_error() {
     let (mut ours, theirs) = pair();
     drop(theirs);
     ours.queue(&json!({}), vec![]).unwrap();
@@ -211,6 +211,33 @@ fn surplus_descriptors_are_closed_and_those_with_a_message_in_pieces_come_with_i
     assert!(!is_closed_everywhere(&reader));
     drop(messages);
     assert!(is_closed_everywhere(&reader));
+}
+
+#[test]
+fn a_descriptor_of_a_message_that_does_not_fit_at_once_is_sent_once() {
+    let (mut ours, theirs) = pair();
+    theirs.set_nonblocking(true).unwrap();
+    rustix::net::sockopt::set_socket_send_buffer_size(&theirs, 4096).unwrap();
+    let mut peer = Channel::new(theirs);
+    peer.queue(&of_length(MOST_MESSAGE_BYTES), vec![descriptor().0]).unwrap();
+    assert!(!peer.flush().unwrap(), "it fits, and nothing is tested");
+    let mut messages = Vec::new();
+    while messages.is_empty() {
+        messages = drain(&mut ours).0;
+        peer.flush().unwrap();
+    }
+    assert_eq!(messages[0].descriptors.len(), 1);
+}
+
+#[test]
+fn a_descriptor_behind_messages_that_were_taken_stays_with_its_own() {
+    let (mut ours, mut theirs) = pair();
+    let (writer, _reader) = descriptor();
+    theirs.write_all(b"{\"n\":0}\0{\"n\":1}\0").unwrap();
+    send_with(&theirs, b"{\"n\"", &writer, 1);
+    assert_eq!(drain(&mut ours).0.len(), 2);
+    theirs.write_all(b":2}\0").unwrap();
+    assert_eq!(drain(&mut ours).0[0].descriptors.len(), 1);
 }
 
 #[test]

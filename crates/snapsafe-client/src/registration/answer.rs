@@ -19,8 +19,11 @@ pub(super) struct Answering {
 }
 
 impl Answering {
-    /// Sends an answer.
+    /// Sends an answer, unless the same one is on its way already.
     pub(super) fn begin(&mut self, ack: Ack, socket: &Path, poller: &mut Poller) {
+        if self.ack.as_ref() == Some(&ack) && self.channel.is_some() {
+            return;
+        }
         self.ack = Some(ack);
         self.send(socket, poller);
     }

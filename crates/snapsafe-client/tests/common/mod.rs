@@ -60,6 +60,15 @@ impl Daemon {
         Peer { channel: Channel::new(stream) }
     }
 
+    /// Whether a connection waits to be accepted.
+    pub(crate) fn is_called(&self) -> bool {
+        let listener = self.listener.as_ref().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let called = listener.accept().is_ok();
+        listener.set_nonblocking(false).unwrap();
+        called
+    }
+
     /// Takes the registration of one participant: its line, and the pipe that ends with it.
     pub(crate) fn register(&self, id: &str) -> (Peer, File) {
         let mut peer = self.accept();
@@ -74,7 +83,7 @@ impl Daemon {
     pub(crate) fn acked(&self) -> Ack {
         let mut peer = self.accept();
         let ack = peer.expect::<Ack>();
-        peer.reply(&Reply::of(&Nothing {}), vec![]);
+        peer.accept();
         ack
     }
 }
@@ -110,6 +119,12 @@ impl Peer {
     pub(crate) fn reply(&mut self, reply: &impl Serialize, descriptors: Vec<OwnedFd>) {
         self.channel.queue(reply, descriptors).unwrap();
         assert!(self.channel.flush().unwrap());
+    }
+
+    /// Answers `Ack`, if that is of interest: a newer answer may have replaced it.
+    pub(crate) fn accept(&mut self) {
+        self.channel.queue(&Reply::of(&Nothing {}), vec![]).unwrap();
+        let _ = self.channel.flush();
     }
 
     /// Answers `Register`; what is given ends with the registration.
