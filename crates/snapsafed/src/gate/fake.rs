@@ -125,3 +125,72 @@ impl Gate for Fake {
         vec!["this gate is a fake for tests: it cuts nothing".into()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("gate-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn gate(&self) -> Fake {
+            Fake::open(&self.0.join("state")).unwrap()
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_state_outlives_the_process_and_the_log_has_every_change() {
+        let directory = Directory::new("outlives");
+        directory.gate().shut().unwrap();
+        let mut next = directory.gate();
+        assert!(next.holds().unwrap());
+        next.shut().unwrap();
+        next.open().unwrap();
+        assert!(!directory.gate().holds().unwrap());
+        let log = fs::read_to_string(directory.0.join("state.log")).unwrap();
+        assert_eq!(log, "shut\nopen\n");
+    }
+
+    #[test]
+    fn tampering_is_noticed_and_other_files_are_not() {
+        let directory = Directory::new("tampering");
+        let mut gate = directory.gate();
+        gate.shut().unwrap();
+        gate.changed();
+        fs::write(directory.0.join("state.busy"), "").unwrap();
+        assert!(!gate.changed());
+        assert!(!gate.is_drained().unwrap());
+        fs::write(directory.0.join("state"), "open").unwrap();
+        assert!(gate.changed());
+        assert!(!gate.holds().unwrap());
+        fs::remove_file(directory.0.join("state")).unwrap();
+        assert!(gate.changed());
+    }
+
+    #[test]
+    fn scripted_failures_fail_for_their_reason_and_change_nothing() {
+        let directory = Directory::new("failures");
+        let mut gate = directory.gate();
+        fs::write(directory.0.join("state.fail-shut"), "no netlink\n").unwrap();
+        assert_eq!(gate.shut(), Err("no netlink".into()));
+        assert!(!gate.holds().unwrap());
+        fs::remove_file(directory.0.join("state.fail-shut")).unwrap();
+        gate.shut().unwrap();
+        fs::write(directory.0.join("state.fail-open"), "stuck").unwrap();
+        assert_eq!(gate.open(), Err("stuck".into()));
+        assert!(gate.holds().unwrap());
+    }
+}

@@ -19,15 +19,25 @@ mod weaknesses;
 pub type Result<T> = std::result::Result<T, String>;
 
 /// Which gate, and what it lets through.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub kind: Kind,
+    /// Whether the rules are to be owned, where the kernel offers it. Otherwise whoever may change
+    /// rules can remove them, which is noticed and repaired.
+    pub owned: bool,
     /// Ports of this machine that stay reachable while the gate is shut: of an agent that the host
     /// talks with over the network. Packets pass in both directions, from and to anybody.
     pub control_ports: Vec<ControlPort>,
     /// The file of a fake gate.
     pub fake_state: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let kind = Kind::default();
+        Self { kind, owned: true, control_ports: Vec::new(), fake_state: None }
+    }
 }
 
 /// The kinds of gates.
@@ -97,7 +107,9 @@ impl From<ControlPort> for String {
 /// left in the kernel stays. Whoever goes on with a shut gate calls `shut`, which makes it its own.
 pub fn open_gate(config: &Config) -> Result<Box<dyn Gate>> {
     match config.kind {
-        Kind::Nftables => Ok(Box::new(nftables::NfTables::open(&config.control_ports)?)),
+        Kind::Nftables => {
+            Ok(Box::new(nftables::NfTables::open(&config.control_ports, config.owned)?))
+        }
         Kind::None => Ok(Box::new(none::NoGate)),
         Kind::Fake => match &config.fake_state {
             Some(state) => Ok(Box::new(fake::Fake::open(state)?)),

@@ -363,3 +363,41 @@ fn split(mut bytes: &[u8]) -> Vec<Message> {
     }
     messages
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut messages = Messages::default();
+        messages.push(7, ACK, &[1, 2, 3, 4], |to| {
+            to.string(1, "name");
+            to.nest(2, |inner| inner.be32(3, 5));
+            to.bytes(4, &[9]);
+        });
+        messages.push(8, 0, &[], |_| {});
+        let read = split(&messages.bytes);
+        assert_eq!(read.iter().map(|message| message.kind).collect::<Vec<_>>(), [7, 8]);
+        assert_eq!(read[0].fixed(), Some([1, 2, 3, 4]));
+        let attributes = read[0].attributes(4);
+        assert_eq!(attributes.string(1), Some("name"));
+        assert_eq!(attributes.nested(2).be32(3), Some(5));
+        assert_eq!(attributes.get(4), Some(&[9][..]));
+        assert_eq!(attributes.get(5), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic_or_go_on_for_ever(
+            bytes in proptest::collection::vec(prop_oneof![Just(0u8), 0..40u8, any::<u8>()], 0..200),
+        ) {
+            for message in split(&bytes) {
+                message.error();
+                prop_assert!(message.attributes(4).iter().count() <= bytes.len());
+                message.attributes(4).nested(1).string(1);
+            }
+        }
+    }
+}

@@ -78,13 +78,13 @@ impl Found {
 
 impl NfTables {
     /// Changes nothing: a gate that was shut stays shut.
-    pub(super) fn open(ports: &[ControlPort]) -> Result<Self> {
+    pub(super) fn open(ports: &[ControlPort], owned: bool) -> Result<Self> {
         let socket = |groups| {
             Socket::open(Some(NETFILTER), groups)
                 .map_err(|error| format!("cannot talk with nf_tables: {error}"))
         };
         let (mut kernel, watcher) = (socket(0)?, socket(CHANGES)?);
-        let flags = if accepts(&mut kernel, OWNED | PERSISTENT).is_ok() {
+        let flags = if owned && accepts(&mut kernel, OWNED | PERSISTENT).is_ok() {
             OWNED | PERSISTENT
         } else {
             accepts(&mut kernel, 0).map_err(|errno| explain("use nf_tables", errno))?;
@@ -242,7 +242,7 @@ impl Gate for NfTables {
         let mut found = weaknesses::of_this_machine();
         if !self.is_owned() {
             found.push(
-                "the rules are not owned by the daemon (Linux 6.9 has that): whoever may change \
+                "the rules are not owned by the daemon (Linux 6.9 offers it): whoever may change \
                  rules can remove them, which is noticed and repaired, but not prevented"
                     .into(),
             );

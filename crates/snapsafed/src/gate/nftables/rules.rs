@@ -1,7 +1,9 @@
 //! The rules of the gate: as they are meant, as they are sent, and as the kernel lists them.
 //!
-//! Everything is dropped by the chains' policy; a rule accepts. `drop` and not `reject`: a
-//! rejected packet would end the connection that has to survive.
+//! Each chain accepts what it names, and ends with a rule that drops the rest. So does its policy, but
+//! of a new chain that is `accept` until late in the transaction, after old chains have gone: between
+//! two tables packets got through in a test. Rules change at once, before any chain goes.
+//! `drop` and not `reject`: a rejected packet would end the connection that has to survive.
 //!
 //! Numbers: `include/uapi/linux/netfilter/nf_tables.h`, `nfnetlink.h`, `include/uapi/linux/
 //! netfilter.h` (hooks). Numbers inside of attributes are in network order.
@@ -79,6 +81,7 @@ pub(super) enum Step {
     /// Goes on if what was loaded is this.
     Is(Vec<u8>),
     Accept,
+    Drop,
     /// Something that no rule of the gate has.
     Foreign,
 }
@@ -92,7 +95,7 @@ pub(super) fn chains(ports: &[ControlPort]) -> Vec<Chain> {
     let leaving = || rules(meta::OUTPUT_INDEX, Direction::Output, ports);
     vec![
         chain("input", 1, rules(meta::INPUT_INDEX, Direction::Input, ports)),
-        chain("forward", 2, Vec::new()),
+        chain("forward", 2, vec![vec![Step::Drop]]),
         chain("output", 3, leaving()),
         chain("postrouting", 4, leaving()),
     ]
@@ -112,6 +115,7 @@ fn rules(index: u32, direction: Direction, ports: &[ControlPort]) -> Vec<Rule> {
     if !ports.is_empty() {
         rules.extend(NEIGHBOUR_DISCOVERY.map(neighbour_discovery));
     }
+    rules.push(vec![Step::Drop]);
     rules
 }
 
@@ -216,12 +220,8 @@ impl Step {
                 data.be32(2, EQUAL);
                 data.nest(3, |inner| inner.bytes(DATA_VALUE, value));
             }),
-            Self::Accept => expression(to, "immediate", |data| {
-                data.be32(1, VERDICT_REGISTER);
-                data.nest(2, |inner| {
-                    inner.nest(DATA_VERDICT, |verdict| verdict.be32(VERDICT_CODE, ACCEPT));
-                });
-            }),
+            Self::Accept => verdict(to, ACCEPT),
+            Self::Drop => verdict(to, DROP),
             Self::Foreign => {}
         }
     }
@@ -239,8 +239,11 @@ impl Step {
                 data.nested(3).get(DATA_VALUE).map(|value| Self::Is(value.to_vec()))
             }
             Some("immediate") if is(1, VERDICT_REGISTER) => {
-                let code = data.nested(2).nested(DATA_VERDICT).be32(VERDICT_CODE);
-                (code == Some(ACCEPT)).then_some(Self::Accept)
+                match data.nested(2).nested(DATA_VERDICT).be32(VERDICT_CODE) {
+                    Some(ACCEPT) => Some(Self::Accept),
+                    Some(DROP) => Some(Self::Drop),
+                    _ => None,
+                }
             }
             _ => None,
         };
@@ -258,4 +261,11 @@ const VERDICT_CODE: u16 = 1;
 fn expression(to: &mut Attributes<'_>, name: &str, data: impl FnOnce(&mut Attributes<'_>)) {
     to.string(EXPRESSION_NAME, name);
     to.nest(EXPRESSION_DATA, data);
+}
+
+fn verdict(to: &mut Attributes<'_>, code: u32) {
+    expression(to, "immediate", |data| {
+        data.be32(1, VERDICT_REGISTER);
+        data.nest(2, |inner| inner.nest(DATA_VERDICT, |verdict| verdict.be32(VERDICT_CODE, code)));
+    });
 }

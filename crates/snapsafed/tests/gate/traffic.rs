@@ -1,0 +1,107 @@
+//! What goes over the links, and what is seen of it.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketFlags, SocketType, eth, recv, socket_with, sockopt,
+};
+
+use crate::namespace::Namespace;
+
+/// Sees the IP packets of one sender that reach a namespace.
+pub(crate) struct Gauge {
+    socket: OwnedFd,
+    sender: [u8; 6],
+}
+
+impl Gauge {
+    /// `sender`: its hardware address.
+    pub(crate) fn new(at: &Namespace, sender: [u8; 6]) -> Self {
+        let socket = at.run(|| {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            socket_with(AddressFamily::PACKET, SocketType::RAW, flags, Some(eth::ALL)).unwrap()
+        });
+        sockopt::set_socket_recv_buffer_size_force(&socket, 64 << 20).unwrap();
+        let mut gauge = Self { socket, sender };
+        // What came between its making and now is nobody's business.
+        gauge.count();
+        gauge
+    }
+
+    /// How many since the last look.
+    pub(crate) fn count(&mut self) -> usize {
+        self.packets().len()
+    }
+
+    /// Those since the last look, from the first byte of their IP header.
+    pub(crate) fn packets(&mut self) -> Vec<Vec<u8>> {
+        let mut frame = [0; 2048];
+        let mut packets = Vec::new();
+        while let Ok((length, _)) = recv(&self.socket, &mut frame[..], RecvFlags::empty()) {
+            let is_ip = length >= 14 && matches!(frame[12..14], [0x08, 0x00] | [0x86, 0xdd]);
+            if is_ip && frame[6..12] == self.sender {
+                packets.push(frame[14..length].to_vec());
+            }
+        }
+        packets
+    }
+}
+
+/// Datagrams from one namespace to an address in another.
+pub(crate) struct Flow<'a> {
+    pub(crate) name: &'static str,
+    sender: &'a Namespace,
+    receiver: UdpSocket,
+    address: SocketAddr,
+}
+
+const SHUT: &[u8] = b"shut";
+const OPEN: &[u8] = b"open";
+
+impl<'a> Flow<'a> {
+    pub(crate) fn new(
+        name: &'static str,
+        sender: &'a Namespace,
+        receiver: &Namespace,
+        address: &str,
+    ) -> Self {
+        let address: SocketAddr = address.parse().unwrap();
+        let receiver = receiver.run(move || UdpSocket::bind(address).unwrap());
+        receiver.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        Self { name, sender, receiver, address }
+    }
+
+    fn send(&self, payload: &'static [u8]) {
+        let address = self.address;
+        self.sender.run(move || {
+            let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            // The gate's EPERM is one of the ways not to arrive.
+            let _ = UdpSocket::bind(any).unwrap().send_to(payload, address);
+        });
+    }
+
+    /// Sends what must not arrive.
+    pub(crate) fn try_in_vain(&self) {
+        (0..20).for_each(|_| self.send(SHUT));
+    }
+
+    /// Sends until it arrives, and returns how much came of what was tried in vain: packets of one
+    /// path keep their order, so that none of it can still be on its way.
+    pub(crate) fn arrives_and_before_it(&self) -> usize {
+        let mut early = 0;
+        let mut payload = [0; 16];
+        loop {
+            self.send(OPEN);
+            match self.receiver.recv(&mut payload) {
+                Ok(length) if &payload[..length] == OPEN => return early,
+                Ok(_) => early += 1,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(error) => panic!("{}: {error}", self.name),
+            }
+        }
+    }
+}
