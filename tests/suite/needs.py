@@ -49,3 +49,17 @@ def need_target(target: str) -> None:
     code = run(["rustup", "target", "add", target])
     if code != 0 or not has_target(target):
         raise Unprovable(f"`rustup target add {target}` ended with code {code}")
+
+
+def need_nightly(*components: str) -> None:
+    """The nightly toolchain of rustup with these components, which some nightlies lack."""
+    if not shutil.which("rustup"):
+        raise Unprovable("there is no rustup to get a nightly toolchain with")
+    question = ["rustup", "component", "list", "--installed", "--toolchain", "nightly"]
+    answer = subprocess.run(question, cwd=ROOT, capture_output=True, text=True)
+    if answer.returncode == 0 and all(component in answer.stdout for component in components):
+        return
+    wanted = [argument for component in components for argument in ("--component", component)]
+    code = run(["rustup", "toolchain", "install", "nightly", "--profile", "minimal", *wanted])
+    if code != 0:
+        raise Unprovable(f"rustup could not install nightly with {', '.join(components)}: it ended with code {code}")

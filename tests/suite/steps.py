@@ -16,7 +16,7 @@ from .commands import (
     must_unless_unprovable,
     run,
 )
-from .needs import need, need_rust, need_target
+from .needs import need, need_nightly, need_rust, need_target
 from .terminal import TERMINAL
 from .trees import target_folder
 
@@ -193,6 +193,61 @@ def address_sanitizer(_skips):
     cargo("test", *selection, **flags)
 
 
+#: Unit tests that Miri interprets: rooms with unsafe code or atomics that need neither a mapping nor a system call.
+MIRI_TESTS = ["entropy::", "environment::", "policy::", "world::cause", "world::claim", "world::platform",
+              "world::process", "world::tests", "world::vmclock", "generator::buffer", "generator::tests::failures",
+              "generator::tests::levels", "generator::tests::order", "keys::an_absorb", "keys::what_was",
+              "cipher::tests::a_s", "cipher::tests::the", "cipher::tests::later"]
+#: What Miri does not know, and what it would take minutes for.
+MIRI_KNOWS_NOT = ["kernel::linux", "device", "it_gives_bytes", "a_clock_that_every_vdso", "the_time_stamp"]
+MIRI_TAKES_LONG = ["what_is_no_image", "settling_ends", "output_of_a_request", "a_dropped_page_does_not_restart",
+                   "absorbs_at_each_stage", "a_new_machine_unsettles", "per_call_draws", "a_late_witness_never",
+                   "without_cpu_randomness"]
+
+
+def miri(_skips):
+    """Undefined behaviour, by an interpreter; on the portable kernel, for it has no other's instructions."""
+    need_rust()
+    need_nightly("miri", "rust-src")
+    left_out = without(MIRI_KNOWS_NOT + MIRI_TAKES_LONG)
+    command = ["+nightly", "miri", "test", "--package=snaprng", "--lib", "--locked", "--", *MIRI_TESTS, *left_out]
+    folder = str(target_folder("miri"))
+    cargo(*command, MIRIFLAGS="-Zmiri-disable-isolation", PROPTEST_CASES="1", CARGO_TARGET_DIR=folder)
+
+
+#: They play a generator against itself a thousand times over, in one thread, and without code of their own.
+PURE_AND_LONG = ["generator::tests::co", "generator::tests::model", "mebibyte", "bytes_that_absorbs_make"]
+
+
+def thread_sanitizer(_skips):
+    """Races that threads really come to, std's own code included, which is built for it."""
+    need_rust()
+    need_nightly("rust-src")
+    target = "x86_64-unknown-linux-gnu"
+    build = ["+nightly", "test", "-Zbuild-std", f"--target={target}", "--package=snaprng", "--locked"]
+    flags = {"RUSTFLAGS": "-Zsanitizer=thread", "CARGO_TARGET_DIR": str(target_folder("thread")), "PROPTEST_CASES": "4"}
+    cargo(*build, "--lib", "--", *without(PURE_AND_LONG), **flags)
+    # It allows no thread in a child of a process that had several.
+    threads = ["--test=signals_and_threads", "--", "thread", *without(["threads_of_a_child"])]
+    cargo(*build, *threads, **flags)
+
+
+def valgrind(_skips):
+    """Reads of what was never written, in Rust's own tests. AVX-512 is unknown to valgrind."""
+    need_rust()
+    need({"valgrind": "valgrind"})
+    runner = "valgrind -q --error-exitcode=9 --errors-for-leak-kinds=none"
+    flags = {"CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER": runner, "PROPTEST_CASES": "2"}
+    tests = ["test", "--package=snaprng", "--lib", "--locked", "--", "--test-threads=1"]
+    # What asks every kernel for every length is as good a test of valgrind's patience as of them.
+    cargo(*tests, *without([*PURE_AND_LONG, "avx512", "kernel::tests"]), **flags)
+
+
+def without(names: list[str]) -> list[str]:
+    """Arguments for libtest that leave out tests with these in their names."""
+    return [argument for name in names for argument in ("--skip", name)]
+
+
 def models(_skips):
     """What threads share without a lock, under every order in which they may take turns (src/sync.rs)."""
     need_rust()
@@ -307,7 +362,10 @@ LONG_STEPS = {
     "all-pairs": all_pairs,
     "wrong-orders": wrong_orders,
     "mutants": mutants,
+    "miri": miri,
     "address-sanitizer": address_sanitizer,
+    "thread-sanitizer": thread_sanitizer,
+    "valgrind": valgrind,
     "fuzz-long": fuzz_for(FUZZ_LONG_SECONDS),
     "vm-clones-long": vm_clones_long,
     "statistics-long": statistics_long,

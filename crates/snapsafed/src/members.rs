@@ -148,6 +148,11 @@ impl Members {
     }
 }
 
+/// Makes the generator open and map what it needs, before descriptors are short and files frozen.
+pub fn prepare() -> io::Result<()> {
+    new_id().map(drop)
+}
+
 /// 128 random bits: whoever knows them is the participant.
 fn new_id() -> io::Result<String> {
     let mut bytes = [0; 16];

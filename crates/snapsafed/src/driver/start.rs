@@ -13,7 +13,7 @@ use crate::gate;
 use crate::kernel::KernelGenerator;
 use crate::log;
 use crate::machine::{Effect, Event, Facts, Machine};
-use crate::members::Members;
+use crate::members::{self, Members};
 use crate::memory::Memory;
 use crate::notify::Notify;
 use crate::runtime::Runtime;
@@ -35,6 +35,7 @@ impl Driver {
         if config.gate.kind == gate::Kind::Fake && config.gate.fake_state.is_none() {
             config.gate.fake_state = Some(runtime.fake_gate());
         }
+        members::prepare().map_err(|error| fatal("random bytes", &error))?;
         let page = open_page(&runtime).map_err(|error| fatal("agent page", &error))?;
         let mut gate = gate::open_gate(&config.gate).map_err(|why| fatal("gate", &why))?;
         let now = clock::now();

@@ -24,9 +24,17 @@ impl Directory {
     fn hook(&self, name: &str, script: &str, mode: u32) {
         let path = self.config.directory.join(name);
         let log = self.log();
-        fs::write(&path, format!("#!/bin/sh\necho \"{name} $*\" >> {}\n{script}\n", log.display()))
-            .unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let source = self.config.directory.join(format!("{name}.source"));
+        fs::write(
+            &source,
+            format!("#!/bin/sh\necho \"{name} $*\" >> {}\n{script}\n", log.display()),
+        )
+        .unwrap();
+        // By another process: a file that a thread of ours has open for writing cannot be executed.
+        let mut copy = Command::new("install");
+        copy.arg("-m").arg(format!("{mode:o}")).arg(&source).arg(&path);
+        assert!(copy.status().unwrap().success());
+        fs::remove_file(&source).unwrap();
     }
 
     fn log(&self) -> PathBuf {
