@@ -77,6 +77,13 @@ class Machine(Emulator):
         if state != "running":
             failed = self.run("systemctl --failed --no-legend; journalctl -b -p warning --no-pager -n 40").out
             raise GuestFailure(f"systemd is {state}, not running: {failed}")
+        self.wait_until_listening()
+
+    def wait_until_listening(self) -> None:
+        """Until the daemon has opened the host's port, which is there when udev has come to it. What is said to a port
+        that nobody has opened is lost."""
+        open_files = "ls -l /proc/$(systemctl show -P MainPID snapsafed)/fd"
+        self.wait_for("the daemon opens the host's port", lambda: "/dev/vport" in self.run(open_files, codes=None).out)
 
     def run(self, command: str, codes: tuple[int, ...] | None = (0,)) -> Done:
         """A shell command in the machine, as root. Another exit code than these is a failure."""

@@ -76,6 +76,7 @@ def _kill(scene: Scene, machine: Machine, state: str, silent: bool = False) -> N
         return is_active and pid not in ("0", old)
 
     machine.wait_for("systemd starts it again", another)
+    machine.wait_until_listening()
     after, meanwhile = machine.position, len(machine.wire.ip) - sent
     told = f"; {meanwhile} IP packets meanwhile" if silent else ""
     scene.check(f"Killed while {' '.join(before)}, and started again: {' '.join(after)}{told}.",
@@ -86,6 +87,7 @@ def forgotten(scene: Scene) -> None:
     """A host that never thaws: the watchdog opens as aborted, or adapts first, by what the counter proves."""
     with scene.machine() as machine:
         machine.run("echo 'quiesced_max = \"4s\"' > /etc/snapsafe/snapsafed.toml; systemctl restart snapsafed")
+        machine.wait_until_listening()
         old = machine.journal_of("beacon")["id"]
         machine.run("systemctl kill -s STOP patient; sleep 0.1; systemctl kill -s CONT patient")
         _wait_for_watchdog(scene, machine, "Without a counter", "restored")
@@ -102,6 +104,7 @@ def forgotten(scene: Scene) -> None:
         machine.clock.announce_counter()
         machine.resume()
         machine.run("systemctl restart snapsafed")
+        machine.wait_until_listening()
         old = machine.journal_of("beacon")["id"]
         _wait_for_watchdog(scene, machine, "With a counter that did not change", "aborted")
         scene.check("The beacon keeps its id, and says it.",

@@ -28,7 +28,7 @@ def resumed(scene: Scene) -> None:
         machine.clock.announce_counter()
         machine.resume()
         machine.run("systemctl restart snapsafed")
-        machine.wait_for("it has heard of the restart", lambda: machine.is_in("running"))
+        machine.wait_until_listening()
         _go_on(scene, machine, "A counter that did not change, and the host does not know", "UNQUIESCE 30000 any",
                keeps=True, has_counter=True)
 
