@@ -314,8 +314,13 @@ impl Machine {
             }
             return (waited_for || self.is_in_rules(&name)).then_some(Answer::Aborted { why });
         }
-        // A name that must be there is waited for: whoever supervises it may start it again.
-        (waited_for && !self.missing().contains(&name)).then_some(Answer::Aborted { why })
+        // A name that must be there is waited for: whoever supervises it may start it again, and may
+        // have done so already, for the end of the old one can be seen late.
+        let mut others = self.memory.participants.iter();
+        let is_replaced =
+            self.is_in_rules(&name) && others.any(|one| one.required && one.name == name);
+        (waited_for && !is_replaced && !self.missing().contains(&name))
+            .then_some(Answer::Aborted { why })
     }
 
     /// Whoever is missing now may be missing until the end of the transition.

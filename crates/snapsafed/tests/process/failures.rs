@@ -50,6 +50,24 @@ fn a_required_client_that_dies_is_a_failure_until_it_registers_and_acknowledges_
 }
 
 #[test]
+fn a_required_client_that_was_started_again_before_its_end_was_seen_is_the_one_that_counts() {
+    let daemon = Daemon::with("required = [\"db\"]");
+    let mut old = App::join(&daemon, "db");
+    let quiescing = daemon.quiescing();
+    old.consent(Phase::Quiesce);
+    quiescing.join().unwrap().unwrap();
+    let unquiescing = daemon.unquiescing(Expectation::Any);
+    old.asked_for(Phase::Restored);
+    let mut new = App::join(&daemon, "db");
+    let event = new.asked_for(Phase::Restored);
+    drop(old);
+    daemon.until(|status| status.waiting_for == ["db"]);
+    assert!(daemon.gate_is_shut() && daemon.never_opened());
+    new.answer(&event, None).unwrap();
+    unquiescing.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_slow_client_calls_quiescing_off_and_is_told_so() {
     let daemon = Daemon::with("quiesce_timeout = \"50ms\"");
     let mut slow = App::join(&daemon, "slow");
