@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tests/systemwide/run",
-        description="Snapshot a Debian machine with snapsafed, clone it, and read on the wire what the clones give away.",
+        description="Snapshot a Debian machine with snapsafed, clone it, and read on the wire what clones give away.",
         epilog="Exit codes: 0 all verdicts as expected, 1 a verdict failed, 2 wrong usage, 3 something needed could "
                "not be had. Environment: SNAPRNG_VM_CACHE (where QEMU and the kernel are kept), "
                "SNAPRNG_SYSTEMWIDE_CACHE (where the Debian is kept), SNAPRNG_VM_MIRROR (a Debian mirror; default the "
@@ -68,9 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("scenario", nargs="*", metavar="SCENARIO", help="run only these (see --list)")
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--self-test", action="store_true", help="check the reader of captures, without any machine")
-    parser.add_argument("--clones", type=_clones, default=3, metavar="N", help="clones per snapshot (default and least 3)")
+    parser.add_argument("--clones", type=_clones, default=3, metavar="N", help="clones per snapshot (3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to FILE as JSON")
-    parser.add_argument("--keep", action="store_true", help="keep the machines' logs and captures, and say where they are")
+    parser.add_argument("--keep", action="store_true", help="keep logs and captures, and say where")
     parser.add_argument("--refresh", action="store_true", help="fetch QEMU, the kernel and the Debian again")
     return parser
 

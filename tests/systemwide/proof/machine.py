@@ -72,7 +72,7 @@ class Machine(Emulator):
         """Until the test's hands are there, and then until systemd has nothing more to start."""
         line = self.heard(self.control.readline)
         if line != b'"up"\n':
-            raise GuestFailure(f"the machine said {line!r} where it should have said that it is up; {self.last_words()}")
+            raise GuestFailure(f"the machine said {line!r} and not that it is up; {self.last_words()}")
         state = self.run("systemctl is-system-running --wait", codes=None).out.strip()
         if state != "running":
             failed = self.run("systemctl --failed --no-legend; journalctl -b -p warning --no-pager -n 40").out

@@ -12,8 +12,9 @@ from pathlib import Path
 #: The link address of the guest's network card; QEMU's side has another.
 GUEST = bytes.fromhex("525400123456")
 
-IPV4, IPV6, ARP = "IPv4", "IPv6", "ARP"
-KINDS = {0x0800: IPV4, 0x86DD: IPV6, 0x0806: ARP}
+IPV4, IPV6, ARP, RARP = "IPv4", "IPv6", "ARP", "RARP"
+#: RARP is what QEMU itself sends in the guest's name when a restored machine goes on, to tell switches where it is now.
+KINDS = {0x0800: IPV4, 0x86DD: IPV6, 0x0806: ARP, 0x8035: RARP}
 VLAN_TAGS = (0x8100, 0x88A8)
 UDP = 17
 
@@ -31,7 +32,7 @@ class Packet:
     """One frame that the guest sent."""
 
     microseconds: int  # on the machine's own clock
-    kind: str  # IPV4, IPV6, ARP, or the EtherType
+    kind: str  # IPV4, IPV6, ARP, RARP, or the EtherType
     datagram: bytes | None  # what is in it, of UDP
 
     @property
@@ -56,8 +57,9 @@ class Wire:
 
     def __str__(self) -> str:
         counts = self.counts
-        others = sum(counts[kind] for kind in counts if kind not in (IPV4, IPV6, ARP))
-        return f"{counts[IPV4]} IPv4, {counts[IPV6]} IPv6, {counts[ARP]} ARP, {others} other"
+        others = sum(counts[kind] for kind in counts if kind not in KINDS.values())
+        named = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS.values())
+        return f"{named}, {others} other"
 
 
 def read(path: Path) -> Wire:

@@ -5,7 +5,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from .pcap import ARP, GUEST, IPV4, IPV6, NotACapture, read
+from .pcap import ARP, GUEST, IPV4, IPV6, RARP, NotACapture, read
 
 OTHER = bytes.fromhex("52550a000202")
 HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65536, 1)
@@ -44,9 +44,9 @@ class Reading(unittest.TestCase):
 
     def test_packets_of_ip_and_arp_and_others_are_told_apart(self) -> None:
         wire = self.read(frame(0x0800, ipv4(b"", 6)), frame(0x86DD, ipv6(b"", 58)), frame(0x86DD, ipv6(b"", 58)),
-                         frame(0x0806, bytes(28)), frame(0x88CC, bytes(8)))
-        self.assertEqual(wire.counts, {IPV4: 1, IPV6: 2, ARP: 1, "0x88cc": 1})
-        self.assertEqual(str(wire), "1 IPv4, 2 IPv6, 1 ARP, 1 other")
+                         frame(0x0806, bytes(28)), frame(0x8035, bytes(28)), frame(0x88CC, bytes(8)))
+        self.assertEqual(wire.counts, {IPV4: 1, IPV6: 2, ARP: 1, RARP: 1, "0x88cc": 1})
+        self.assertEqual(str(wire), "1 IPv4, 2 IPv6, 1 ARP, 1 RARP, 1 other")
         self.assertEqual(len(wire.ip), 3)
 
     def test_what_the_guest_received_does_not_count(self) -> None:

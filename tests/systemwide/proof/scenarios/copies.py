@@ -65,8 +65,8 @@ def _thaw(scene: Scene, clone: Machine, name: str) -> Counter:
     wire = clone.wire
     after = first_packet_after(last, wire)
     scene.check(f"{name}: {answer}", answer.startswith("OK running") and "outcome=restored" in answer)
-    scene.check(f"{name} sent {before} IP packets before that, and its first {after:.1f} ms after the last answer of its "
-                f"applications; then {wire}.", before == 0 and after is not None and after > 0,
+    scene.check(f"{name} sent {before} IP packets before that, and its first {after:.1f} ms after the last answer of "
+                f"its applications; then {wire}.", before == 0 and after is not None and after > 0,
                 packets=dict(wire.counts), first_packet_ms_after_last_answer=after)
     return Counter(dict.fromkeys(ids(wire), 1))
 
@@ -77,8 +77,8 @@ def _arp(scene: Scene, clone: Machine) -> None:
     clone.run("ip neigh replace 10.0.2.2 dev eth0 lladdr 52:55:0a:00:02:02 nud probe")
     time.sleep(1)
     asked = clone.wire.counts[ARP] - before
-    scene.note(f"ARP passes the gate: {asked} packets of a kernel that was made to look for its neighbour." if asked else
-               "ARP does not pass the gate.", arp=asked)
+    scene.note(f"ARP {'passes' if asked else 'does not pass'} the gate: {asked} packets of a kernel that was made to look "
+               "for its neighbour.", arp=asked)
 
 
 def unannounced(scene: Scene) -> None:
@@ -109,7 +109,8 @@ def _generation(machine: Machine) -> int:
 
 SCENARIOS = (
     Scenario("control", "without snapsafed, clones of one snapshot repeat a session id on the wire", control),
-    Scenario("quiesced", "clones of a quiesced machine send nothing before their applications answered, and repeat no id",
+    Scenario("quiesced", "clones of a quiesced machine send nothing before applications answered, and repeat no id",
              quiesced),
-    Scenario("unannounced", "clones of a snapshot that nobody announced notice, and adapt behind a shut gate", unannounced),
+    Scenario("unannounced", "clones of a snapshot that nobody announced notice, and adapt behind a shut gate",
+             unannounced),
 )
