@@ -31,14 +31,13 @@ LEFT_OUT = (
 MODULES = ["virtio_net", "nf_tables", "ptp_vmclock"]
 #: What takes seconds in an emulated machine and has nothing to do there.
 MASKED = [
-    "apt-daily.timer", "apt-daily-upgrade.timer", "dev-hugepages.mount", "dev-mqueue.mount", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service",
-    "fstrim.timer", "getty.target", "ldconfig.service", "modprobe@.service",
-    "proc-sys-fs-binfmt_misc.automount",
-    "run-lock.mount", "serial-getty@ttyS0.service", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount",
-    "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-binfmt.service",
-    "systemd-hwdb-update.service", "systemd-journal-catalog-update.service", "systemd-machine-id-commit.service",
-    "systemd-update-done.service", "systemd-update-utmp.service", "systemd-tpm2-setup-early.service",
-    "systemd-tpm2-setup.service",
+    "apt-daily.timer", "apt-daily-upgrade.timer", "dev-hugepages.mount", "dev-mqueue.mount", "dpkg-db-backup.timer",
+    "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer", "getty.target", "ldconfig.service",
+    "modprobe@.service", "proc-sys-fs-binfmt_misc.automount", "run-lock.mount", "serial-getty@ttyS0.service",
+    "sys-fs-fuse-connections.mount", "sys-kernel-config.mount", "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount", "systemd-binfmt.service", "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service", "systemd-machine-id-commit.service", "systemd-update-done.service",
+    "systemd-update-utmp.service", "systemd-tpm2-setup-early.service", "systemd-tpm2-setup.service",
 ]
 WANTS = ("etc/systemd/system/multi-user.target.wants", "etc/systemd/system/sysinit.target.wants")
 NETWORK = "systemd-networkd.service"

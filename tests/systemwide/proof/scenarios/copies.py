@@ -77,8 +77,8 @@ def _arp(scene: Scene, clone: Machine) -> None:
     clone.run("ip neigh replace 10.0.2.2 dev eth0 lladdr 52:55:0a:00:02:02 nud probe")
     time.sleep(1)
     asked = clone.wire.counts[ARP] - before
-    scene.note(f"ARP {'passes' if asked else 'does not pass'} the gate: {asked} packets of a kernel that was made to look "
-               "for its neighbour.", arp=asked)
+    scene.note(f"ARP {'passes' if asked else 'does not pass'} the gate: {asked} packets of a kernel that was made to "
+               "look for its neighbour.", arp=asked)
 
 
 def unannounced(scene: Scene) -> None:

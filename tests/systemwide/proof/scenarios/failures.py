@@ -34,7 +34,7 @@ def hung(scene: Scene) -> None:
         clone.wait_for("packets flow", lambda: ids(clone.wire))
         carried = ids(clone.wire)
         scene.check(f"The application goes on, and the host tries again: {answer}", answer.startswith("OK running"))
-        scene.check(f"{before} and {sent} IP packets until then; afterwards {clone.wire}, and none with the original's id.",
+        scene.check(f"{before} and {sent} IP packets until then; afterwards {clone.wire}, none with the old id.",
                     before == sent == 0 and old not in carried and len(carried) == 1)
 
 
@@ -145,7 +145,7 @@ def flushed(scene: Scene) -> None:
 SCENARIOS = (
     Scenario("hung", "a hung application keeps a clone silent, and a retry after it recovered works", hung),
     Scenario("killed", "a daemon killed in any state comes back into the same transition, and nothing opens", killed),
-    Scenario("forgotten", "a host that never thaws: only an unchanged counter opens as aborted, else applications adapt",
+    Scenario("forgotten", "a host that never thaws: only an unchanged counter opens as it is, else all adapt",
              forgotten),
     Scenario("flushed", "a flush of all rules by an administrator does not open the gate", flushed),
 )

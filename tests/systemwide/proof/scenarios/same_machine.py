@@ -119,7 +119,8 @@ def numbers(scene: Scene) -> None:
         resident = int(re.search(r"VmHWM:\s+(\d+)", status).group(1))
         locked = int(re.search(r"VmLck:\s+(\d+)", status).group(1))
         scene.check(f"The daemon has had {resident / 1024:.1f} MiB resident at most, with 100 participants (8 MiB are "
-                    f"allowed); {locked / 1024:.1f} MiB are locked.", resident <= 8 * 1024 and locked > 0, resident_kib=resident)
+                    f"allowed); {locked / 1024:.1f} MiB are locked.",
+                    resident <= 8 * 1024 and locked > 0, resident_kib=resident)
 
 
 SCENARIOS = (
