@@ -86,7 +86,11 @@ impl Daemon {
         let systemd = UnixDatagram::bind(&notify).unwrap();
         systemd.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         let log = fs::OpenOptions::new().append(true).create(true).open(self.log()).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_snapsafed"))
+        // Whoever runs tests with nohup, or in the background of a shell, ignores signals, and so
+        // would the daemon: as systemd starts it, it ignores none.
+        let mut child = Command::new("env")
+            .arg("--default-signal")
+            .arg(env!("CARGO_BIN_EXE_snapsafed"))
             .arg("--config")
             .arg(self.directory.join("config"))
             .arg("--runtime-directory")
