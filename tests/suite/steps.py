@@ -121,6 +121,17 @@ def aarch64_tests(skips):
     )
 
 
+#: What the unit of the daemon may expose, by systemd's own count.
+MOST_EXPOSURE = 3.0
+
+
+def units(_skips):
+    """The units are what systemd understands, and let the daemon do no more than it has to."""
+    need({"systemd-analyze": "systemd"})
+    unit = "dist/systemd/snapsafed.service"
+    must(["systemd-analyze", "security", "--offline=true", f"--threshold={round(MOST_EXPOSURE * 10)}", unit])
+
+
 def avx512_emulated(skips):
     need_rust()
     need(
@@ -347,6 +358,7 @@ STEPS = {
     "models": models,
     "second-implementation": second_implementation,
     "documentation": documentation,
+    "units": units,
     **{f"check-{target}": other_target(target) for target in OTHER_TARGETS},
     "aarch64-tests": aarch64_tests,
     "avx512-emulated": avx512_emulated,

@@ -329,6 +329,16 @@ impl App {
         }
     }
 
+    /// The same, or nothing if there is no daemon any more.
+    pub(crate) fn asked_or_over(&mut self) -> Option<Event> {
+        loop {
+            let event = self.events.next(None).ok()??;
+            if event.phase.is_some() {
+                return Some(event);
+            }
+        }
+    }
+
     pub(crate) fn asked_for(&mut self, phase: Phase) -> Event {
         let event = self.asked();
         assert_eq!(event.phase, Some(phase));

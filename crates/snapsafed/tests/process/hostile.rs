@@ -28,7 +28,7 @@ pub(crate) fn as_other(daemon: &Daemon, role: &str) -> Other {
         copy_program(&std::env::current_exe().unwrap(), &copy);
     }
     let child = Command::new(copy)
-        .args(["--exact", "hostile::role", "--ignored", "--nocapture"])
+        .args(["--exact", "hostile::role", "--nocapture"])
         .env("ROLE", role)
         .env("DIRECTORY", &daemon.directory)
         .uid(OTHER)
@@ -64,12 +64,12 @@ impl Drop for Other {
     }
 }
 
+/// Does nothing by itself: the other tests start it again, in a role.
 #[test]
-#[ignore = "a role, for the other tests"]
 fn role() {
+    let Ok(role) = std::env::var("ROLE") else { return };
     let directory = PathBuf::from(std::env::var_os("DIRECTORY").unwrap());
     let socket = directory.join("run/io.snapsafe.Manager");
-    let role = std::env::var("ROLE").unwrap();
     match role.as_str() {
         "connects_without_end" => connects_without_end(&socket),
         "asks_without_end" => asks_without_end(&socket),

@@ -12,4 +12,5 @@ mod host;
 mod hostile;
 mod interop;
 mod main_path;
+mod numbers;
 mod permissions;
