@@ -24,7 +24,7 @@ def hung(scene: Scene) -> None:
         scene.check(f"The host's UNQUIESCE, while an application hangs: {answer}",
                     answer.startswith("ERR expired") and "patient" in answer)
         renewed = clone.journal_of("beacon")["id"]
-        scene.check("Another application has adapted and would talk with its new id.", renewed != old)
+        scene.check(f"Another application has {'a new' if renewed != old else 'the old'} id, and would talk.", renewed != old)
         scene.is_silent(clone, LISTEN, "The clone stays silent")
         status = clone.ask("STATUS")
         scene.check(f"It says why: {status}", status.startswith("OK quiesced") and "degraded" in status)
@@ -34,7 +34,7 @@ def hung(scene: Scene) -> None:
         clone.wait_for("packets flow", lambda: ids(clone.wire))
         carried = ids(clone.wire)
         scene.check(f"The application goes on, and the host tries again: {answer}", answer.startswith("OK running"))
-        scene.check(f"{before} and {sent} IP packets until then; afterwards {clone.wire}, none with the old id.",
+        scene.check(f"{before} and {sent} IP packets until then; then {clone.wire}, {carried[old]} with the old id.",
                     before == sent == 0 and old not in carried and len(carried) == 1)
 
 
