@@ -11,7 +11,7 @@ use snapsafe_client::wire::manager::{Quiesce, Unquiesce};
 use snapsafe_client::wire::{Expectation, Method};
 use snapsafe_client::{Client, Participant};
 
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 5;
 
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let count: usize = std::env::args().nth(2).ok_or("how many participants?")?.parse()?;

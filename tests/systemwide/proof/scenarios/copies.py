@@ -52,7 +52,7 @@ def quiesced(scene: Scene) -> None:
                 _arp(scene, clone)
             seen += _thaw(scene, clone, f"Clone {number}")
     twice = sum(count > 1 for count in seen.values())
-    scene.check(f"{laboratory.clones + 1} worlds with {len(seen)} session ids; {twice} are on the wire of more than one.",
+    scene.check(f"{laboratory.clones + 1} worlds with {len(seen)} session ids; {twice} are on the wire of two.",
                 not twice and len(seen) == laboratory.clones + 1)
 
 
@@ -99,8 +99,8 @@ def unannounced(scene: Scene) -> None:
         scene.note(f"Clone {number}: {carried[old]} packets carried the original's id before the gate was shut.",
                    leaked=carried[old])
         seen += Counter(dict.fromkeys(set(carried) - {old}, 1))
-    scene.check(f"Each of {laboratory.clones} clones noticed by itself and cut its network; they came back with {len(seen)} "
-                "ids.", len(seen) == laboratory.clones and all(count == 1 for count in seen.values()))
+    scene.check(f"Each of {laboratory.clones} clones noticed by itself and cut its network; they came back with "
+                f"{len(seen)} ids.", len(seen) == laboratory.clones and all(count == 1 for count in seen.values()))
 
 
 def _generation(machine: Machine) -> int:

@@ -24,7 +24,8 @@ def hung(scene: Scene) -> None:
         scene.check(f"The host's UNQUIESCE, while an application hangs: {answer}",
                     answer.startswith("ERR expired") and "patient" in answer)
         renewed = clone.journal_of("beacon")["id"]
-        scene.check(f"Another application has {'a new' if renewed != old else 'the old'} id, and would talk.", renewed != old)
+        scene.check(f"Another application has {'a new' if renewed != old else 'the old'} id, and would talk.",
+                    renewed != old)
         scene.is_silent(clone, LISTEN, "The clone stays silent")
         status = clone.ask("STATUS")
         scene.check(f"It says why: {status}", status.startswith("OK quiesced") and "degraded" in status)

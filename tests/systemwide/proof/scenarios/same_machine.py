@@ -113,7 +113,7 @@ def numbers(scene: Scene) -> None:
         for count in (0, 1, 100):
             quiesce, unquiesce = machine.run(f"applications measure {count}").out.split()
             scene.note(f"{count} participants, in the emulated machine: Quiesce {int(quiesce) / 1000:.1f} ms, "
-                       f"Unquiesce (resumed) {int(unquiesce) / 1000:.1f} ms (medians of 11).", participants=count,
+                       f"Unquiesce (resumed) {int(unquiesce) / 1000:.1f} ms (medians of 5).", participants=count,
                        quiesce_us=int(quiesce), unquiesce_us=int(unquiesce))
         status = machine.run("cat /proc/$(systemctl show -P MainPID snapsafed)/status").out
         resident = int(re.search(r"VmHWM:\s+(\d+)", status).group(1))
