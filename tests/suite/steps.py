@@ -321,6 +321,14 @@ def vm_clones(skips):
         must(["tests/statistics/run", "--clones", streams])
 
 
+def systemwide(skips):
+    need_rust()
+    need_target("x86_64-unknown-linux-musl")
+    need({"mmdebstrap": "mmdebstrap"})
+    must(["tests/systemwide/run", "--self-test"])
+    must_unless_unavailable(["tests/systemwide/run"], skips)
+
+
 def vm_clones_long(skips):
     """The whole matrix. Machines that are finished, with these very sources, are left out when it is started again."""
     need_rust()
@@ -366,8 +374,9 @@ STEPS = {
     "demo": demo,
     "statistics": statistics,
     "vm-clones": vm_clones,
+    "systemwide": systemwide,
 }
-LEFT_OUT_BY_QUICK = ["vm-clones"]
+LEFT_OUT_BY_QUICK = ["vm-clones", "systemwide"]
 
 #: What takes hours. Each keeps what it has finished, says so, and goes on from there when it is started again.
 LONG_STEPS = {

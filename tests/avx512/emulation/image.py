@@ -4,8 +4,9 @@ import json
 import os
 from pathlib import Path
 
+from harness.cpio import Cpio
 from harness.errors import Unavailable
-from harness.guest_image import STATIC_FLAGS, TARGET, Cpio
+from harness.guest_image import STATIC_FLAGS, TARGET
 from harness.tools import need, run
 
 from .runs import EMULATED, RUNS, UNIT_TESTS

@@ -83,7 +83,7 @@ def locked(cache: Path) -> Iterator[None]:
         yield
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """The Debian mirror this machine already uses; a host name written here would be wrong for someone."""
     override = os.environ.get("SNAPRNG_VM_MIRROR")
     if override:
@@ -114,7 +114,7 @@ class PrivateApt:
         self.suites = suites
         self.newest = suites[-1]
         self.architecture = architecture
-        self.mirror = _mirror()
+        self.mirror = mirror()
         shutil.rmtree(base, ignore_errors=True)  # what a run left that was interrupted
         for folder in ("state/lists/partial", "cache/archives/partial", "etc", "parts"):
             (base / folder).mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,13 @@
 """The guest's root filesystem: the guest programs, what they need, and the vmclock driver, in a newc cpio archive."""
 
-import io
 import json
-import lzma
 import os
 import re
 from pathlib import Path
 
+from .cpio import Cpio
 from .errors import Unavailable
+from .modules import in_order
 from .packages import Toolchain
 from .tools import need, run
 
@@ -74,7 +74,7 @@ def _compile(sources: Path, program: str, root: Path, prefix: Path, flags: list[
 
 def write_image(path: Path, files: dict[str, Path], toolchain: Toolchain) -> None:
     """Write the archive the kernel unpacks as its root filesystem, with these files by their names in it."""
-    modules = _modules(toolchain.modules)
+    modules = in_order(toolchain.modules, [MODULE])
     archive = Cpio()
     for folder in ("dev", "modules", "proc", "sys", "run"):
         archive.folder(folder)
@@ -87,59 +87,3 @@ def write_image(path: Path, files: dict[str, Path], toolchain: Toolchain) -> Non
     for name, content in modules.items():
         archive.file(f"modules/{name}", content, 0o644)
     path.write_bytes(archive.finish())
-
-
-def _modules(folder: Path) -> dict[str, bytes]:
-    """The vmclock driver and what it depends on, in the order to load them."""
-    files = {path.name.split(".")[0].replace("-", "_"): path for path in folder.rglob("*.ko*")}
-    builtin = {Path(line).stem.replace("-", "_") for line in (folder / "modules.builtin").read_text().split()}
-    ordered: dict[str, bytes] = {}
-
-    def add(name: str) -> None:
-        if name in builtin or f"{name}.ko" in ordered:
-            return
-        if name not in files:
-            raise Unavailable(f"the kernel has no module {name}: vmclock cannot be tested with it")
-        content = files[name].read_bytes()
-        if files[name].suffix == ".xz":
-            content = lzma.decompress(content)
-        needs = re.search(rb"\0depends=([^\0]*)\0", content)
-        for needed in (needs.group(1).decode().split(",") if needs and needs.group(1) else []):
-            add(needed.replace("-", "_"))
-        ordered[f"{name}.ko"] = content
-
-    add(MODULE)
-    return ordered
-
-
-class Cpio:
-    """A newc archive; 20 lines of format are less to need than a cpio program."""
-
-    def __init__(self) -> None:
-        self.out = io.BytesIO()
-        self.inode = 0
-
-    def folder(self, name: str) -> None:
-        self._entry(name, 0o040755)
-
-    def file(self, name: str, content: bytes, mode: int) -> None:
-        self._entry(name, 0o100000 | mode, content)
-
-    def character_device(self, name: str, major: int, minor: int) -> None:
-        self._entry(name, 0o020600, device=(major, minor))
-
-    def _entry(self, name: str, mode: int, content: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
-        self.inode += 1
-        path = name.encode() + b"\0"
-        fields = [self.inode, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(path), 0]
-        self.out.write(b"070701" + b"".join(b"%08x" % field for field in fields) + path)
-        self._pad()
-        self.out.write(content)
-        self._pad()
-
-    def _pad(self) -> None:
-        self.out.write(b"\0" * (-self.out.tell() % 4))
-
-    def finish(self) -> bytes:
-        self._entry("TRAILER!!!", 0)
-        return self.out.getvalue()

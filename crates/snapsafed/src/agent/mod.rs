@@ -262,8 +262,10 @@ impl Conversation {
             let mut buffer = [0; 1024];
             match rustix::io::read(&self.fd, &mut buffer) {
                 Ok(0) if self.edge.is_some() => {
-                    // The host hung up. What it said by halves is not what the next one says.
-                    self.incoming.clear();
+                    // The host hung up, or the next one's line is here before the news that it is
+                    // there. What was said by halves is not what the next one says.
+                    let whole = self.incoming.iter().rposition(|&byte| byte == b'\n');
+                    self.incoming.truncate(whole.map_or(0, |end| end + 1));
                     self.outgoing.clear();
                     return Ok(());
                 }
