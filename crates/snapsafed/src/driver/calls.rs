@@ -101,7 +101,7 @@ impl Driver {
         }
         let request = self.request(origin);
         let force = force.unwrap_or(false);
-        self.happened(Event::Quiesce { request, timeout: timeout_ms, force, token })?;
+        self.happened(Event::Quiesce { request, timeout: timeout_ms, force, token });
         Ok(Ok(None))
     }
 
@@ -121,7 +121,7 @@ impl Driver {
         }
         let expect = expect.unwrap_or(Expectation::Any);
         let timeout = timeout_ms;
-        self.happened(Event::Unquiesce { request, timeout, expect, token, has_entropy })?;
+        self.happened(Event::Unquiesce { request, timeout, expect, token, has_entropy });
         Ok(Ok(None))
     }
 
@@ -130,7 +130,7 @@ impl Driver {
             return Ok(Err(error));
         }
         let request = self.request(origin);
-        self.happened(Event::Abort { request })?;
+        self.happened(Event::Abort { request });
         Ok(Ok(None))
     }
 
@@ -173,7 +173,7 @@ impl Driver {
     fn arrived(&mut self, member: u64) -> Result {
         let arrival = self.members.get(member).map(|record| record.arrival(member));
         if let Some(event) = arrival {
-            self.happened(event)?;
+            self.happened(event);
         }
         self.persist()
     }
@@ -271,7 +271,7 @@ impl Driver {
             Err(why.chars().filter(|c| !c.is_control()).take(MOST_REASON_CHARS).collect())
         };
         let request = self.request(origin);
-        self.happened(Event::Acked { request, member, transition, generation, phase, answer })?;
+        self.happened(Event::Acked { request, member, transition, generation, phase, answer });
         Ok(Ok(None))
     }
 

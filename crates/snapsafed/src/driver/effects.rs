@@ -16,13 +16,15 @@ use crate::memory::Memory;
 use crate::server;
 
 impl Driver {
-    pub(super) fn perform(&mut self, effect: Effect) -> Result {
+    /// `present`: where the machine was when it said so.
+    pub(super) fn perform(&mut self, effect: Effect, present: &manager::Event) -> Result {
         match effect {
-            Effect::Persist => return self.persist(),
+            // Done, before all the others.
+            Effect::Persist => {}
             Effect::Ask { member, phase, transition, generation, deadline } => {
                 self.ask(member, phase, transition, generation, deadline);
             }
-            Effect::Announce => return self.announce(),
+            Effect::Announce => return self.announce(present),
             Effect::RunHooks { phase, deadline } => self.run_hooks(phase, deadline),
             Effect::ShutGate { deadline } => self.shut_gate(deadline),
             Effect::OpenGate => self.open_gate(),
@@ -78,10 +80,9 @@ impl Driver {
         self.subscribers.iter().filter(|(_, member)| wanted(**member)).map(|(&id, _)| id).collect()
     }
 
-    pub(super) fn announce(&mut self) -> Result {
+    pub(super) fn announce(&mut self, present: &manager::Event) -> Result {
         let now = clock::now();
-        let present = self.present();
-        let manager::Event { state, transition, generation, .. } = present;
+        let manager::Event { state, transition, generation, .. } = *present;
         let line = format!("{state} {transition} {generation}");
         self.runtime.write_state(&line).map_err(|error| Fatal(format!("state: {error}")))?;
         let degraded = self.machine.degraded().map(|why| format!(": {why}")).unwrap_or_default();
@@ -90,7 +91,7 @@ impl Driver {
         if state == State::Quiescing {
             self.world.quiesced();
         }
-        let reply = Reply::continued(&present);
+        let reply = Reply::continued(present);
         for id in self.subscribers_of(|_| true) {
             self.server.send_event(id, &reply, now);
         }

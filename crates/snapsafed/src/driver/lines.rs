@@ -20,7 +20,7 @@ impl Driver {
             }
             Ok(Line::Quiesce { timeout, force, token }) => {
                 let request = self.request(Origin::Line(channel, Verb::Quiesce));
-                self.happened(Event::Quiesce { request, timeout, force, token })?;
+                self.happened(Event::Quiesce { request, timeout, force, token });
             }
             Ok(Line::Unquiesce { timeout, expect, token, entropy }) => {
                 let request = self.request(Origin::Line(channel, Verb::Unquiesce));
@@ -28,11 +28,11 @@ impl Driver {
                 if let Some(bytes) = entropy {
                     self.entropy.insert(request, bytes);
                 }
-                self.happened(Event::Unquiesce { request, timeout, expect, token, has_entropy })?;
+                self.happened(Event::Unquiesce { request, timeout, expect, token, has_entropy });
             }
             Ok(Line::Abort) => {
                 let request = self.request(Origin::Line(channel, Verb::Abort));
-                self.happened(Event::Abort { request })?;
+                self.happened(Event::Abort { request });
             }
         }
         Ok(())

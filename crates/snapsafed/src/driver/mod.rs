@@ -16,7 +16,7 @@ mod world;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use snaprng::host::AgentPage;
-use snapsafe_client::wire::State;
+use snapsafe_client::wire::{State, manager};
 use zeroize::Zeroizing;
 
 use crate::agent::{self, Agent};
@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::gate::Gate;
 use crate::hooks::Hooks;
 use crate::kernel::KernelGenerator;
-use crate::machine::{Event, Facts, Machine, Member, Millis, Request};
+use crate::machine::{Effect, Event, Facts, Machine, Member, Millis, Request};
 use crate::members::Members;
 use crate::notify::Notify;
 use crate::runtime::Runtime;
@@ -56,6 +56,9 @@ pub struct Driver {
     look_at_gate: Millis,
     /// What has happened and was not yet told to the machine.
     events: VecDeque<Event>,
+    /// What the machine says is to be done, and was not done yet; where an effect tells of the machine,
+    /// with what is to be told.
+    todo: VecDeque<(Effect, manager::Event)>,
     requests: HashMap<Request, Origin>,
     next_request: Request,
     subscribers: BTreeMap<server::Id, Option<Member>>,
@@ -104,21 +107,33 @@ impl Driver {
         }
     }
 
-    /// Tells the machine what happened, and does what it says.
-    fn happened(&mut self, event: Event) -> Result {
-        self.events.push_back(event);
-        self.settle()
+    /// Tells the machine what happened. What it says is done by [`Driver::settle`].
+    fn happened(&mut self, event: Event) {
+        let facts = self.facts();
+        for effect in self.machine.handle(event, facts) {
+            let present = self.present();
+            self.todo.push_back((effect, present));
+        }
     }
 
-    /// What is done may itself be something that happens.
+    /// Does what the machine said, in its order, for all that has happened since the last time: it is
+    /// written down once, as it is after all of it, before any of it is done. So a hundred answers that
+    /// come at once cost one file. What is done may itself be something that happens.
     fn settle(&mut self) -> Result {
-        while let Some(event) = self.events.pop_front() {
-            let facts = self.facts();
-            for effect in self.machine.handle(event, facts) {
-                self.perform(effect)?;
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                self.happened(event);
+            }
+            if self.todo.is_empty() {
+                return Ok(());
+            }
+            if self.todo.iter().any(|(effect, _)| *effect == Effect::Persist) {
+                self.persist()?;
+            }
+            for (effect, present) in std::mem::take(&mut self.todo) {
+                self.perform(effect, &present)?;
             }
         }
-        Ok(())
     }
 
     /// A number for a request, and whom to answer.
@@ -129,13 +144,12 @@ impl Driver {
     }
 
     /// Nobody waits for these answers any more.
-    fn forget(&mut self, is_gone: impl Fn(Origin) -> bool) -> Result {
+    fn forget(&mut self, is_gone: impl Fn(Origin) -> bool) {
         let gone: Vec<Request> =
             self.requests.iter().filter(|(_, origin)| is_gone(**origin)).map(|(&r, _)| r).collect();
         for request in gone {
             self.requests.remove(&request);
-            self.happened(Event::Forgotten { request })?;
+            self.happened(Event::Forgotten { request });
         }
-        Ok(())
     }
 }

@@ -65,21 +65,22 @@ impl Driver {
             wake: None,
             look_at_gate: 0,
             events: beginning.events.into(),
+            todo: Default::default(),
             requests: Default::default(),
             next_request: 0,
             subscribers: Default::default(),
             entropy: Default::default(),
             config,
         };
-        for effect in beginning.effects {
-            driver.perform(effect)?;
-        }
+        let present = driver.present();
+        driver.todo.extend(beginning.effects.into_iter().map(|effect| (effect, present.clone())));
         driver.settle()?;
         for member in driver.members.over() {
             driver.end_member(member)?;
         }
+        driver.settle()?;
         driver.persist()?;
-        driver.announce()?;
+        driver.announce(&driver.present())?;
         driver.notify.ready();
         Ok(driver)
     }

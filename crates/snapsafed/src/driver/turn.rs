@@ -43,15 +43,20 @@ impl Driver {
         let ready = self.wait()?;
         // Before anything else is believed.
         for witness in self.world.look(clock::now()) {
-            self.happened(Event::WorldChanged { witness: witness.to_owned() })?;
+            self.happened(Event::WorldChanged { witness: witness.to_owned() });
         }
+        self.settle()?;
         for (source, found) in ready {
             self.attend(source, found)?;
-            self.settle()?;
+            // Of clients many may say something at once.
+            if !matches!(source, Source::Client(_)) {
+                self.settle()?;
+            }
         }
         for id in self.server.with_more(clock::now()) {
             self.serve_client(id, PollFlags::empty())?;
         }
+        self.settle()?;
         for channel in self.agent.ready() {
             self.attend(Source::Agent(agent::Source::Channel(channel)), PollFlags::empty())?;
         }
@@ -146,7 +151,7 @@ impl Driver {
     /// A reference has ended: its member is gone, and so it is remembered.
     pub(super) fn end_member(&mut self, member: Member) -> Result {
         let Some(departure) = self.members.end(member) else { return Ok(()) };
-        self.happened(departure)?;
+        self.happened(departure);
         self.persist()
     }
 
@@ -165,23 +170,23 @@ impl Driver {
             self.wake = None;
             self.events.push_back(Event::Tick);
         }
-        self.settle()?;
-        self.let_go()
+        self.let_go();
+        self.settle()
     }
 
     /// Whoever went away waits for no answer.
-    fn let_go(&mut self) -> Result {
+    fn let_go(&mut self) {
         let connections = self.server.take_gone();
         for id in &connections {
             self.subscribers.remove(id);
         }
         let channels = self.agent.take_gone();
         if connections.is_empty() && channels.is_empty() {
-            return Ok(());
+            return;
         }
         self.forget(|origin| match origin {
             Origin::Call(id, _) => connections.contains(&id),
             Origin::Line(channel, _) => channels.contains(&channel),
-        })
+        });
     }
 }

@@ -1,6 +1,6 @@
 //! What is root's, and what everybody may.
 
-use snapsafe_client::wire::State;
+use snapsafe_client::wire::{Phase, State};
 
 use super::daemon::{App, Daemon, OTHER, can_be_others};
 use super::hostile::as_other;
@@ -54,9 +54,16 @@ fn an_id_is_of_no_use_to_another_user() {
         return;
     }
     let daemon = Daemon::start();
-    let app = App::join(&daemon, "app");
+    let mut app = App::join(&daemon, "app");
     std::fs::write(daemon.directory.join("id"), &app.id).unwrap();
+    // It is asked at this moment, and the other user knows all that an answer takes.
+    let quiescing = daemon.quiescing();
+    let event = app.asked_for(Phase::Quiesce);
+    assert_eq!((event.transition, event.generation), (1, 1));
     as_other(&daemon, "uses_anothers_id").succeed();
+    assert_eq!(daemon.state(), State::Quiescing);
+    app.answer(&event, None).unwrap();
+    quiescing.join().unwrap().unwrap();
 }
 
 #[test]
