@@ -65,7 +65,9 @@ impl Participant {
     }
 
     fn needs_no_question(&self, phase: Phase, transition: u64, generation: u64) -> bool {
-        self.was_asked(phase, transition, generation) && !self.again
+        // To be asked again may have been meant of another end, which came to nothing.
+        let again = self.again && !self.consented(phase, transition, generation);
+        self.was_asked(phase, transition, generation) && !again
     }
 
     fn was_asked(&self, phase: Phase, transition: u64, generation: u64) -> bool {

@@ -233,7 +233,8 @@ impl Machine {
         match result {
             Ok(()) => course.open = Work::Done,
             Err(why) => {
-                // Nobody knows how much of it is open.
+                // Nobody knows how much of it is open, nor would a driver that dies before it is shut.
+                self.memory.gate_leaks = true;
                 self.effects.push(Effect::ShutGate { deadline: facts.now });
                 self.fail_unquiescing(Answer::GateFailed { why }, facts);
             }

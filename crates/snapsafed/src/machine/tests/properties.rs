@@ -172,6 +172,12 @@ impl Bystander {
             .collect()
     }
 
+    /// Somebody else is here under this name, without which nothing opens.
+    fn is_replaced(&self, gone: &Living) -> bool {
+        let is_listed = self.world.rules.required.iter().any(|name| name == gone.name);
+        is_listed && self.living.values().any(|one| one.required && one.name == gone.name)
+    }
+
     fn pick(&self, index: usize) -> Option<Member> {
         let count = self.living.len();
         (count > 0).then(|| *self.living.keys().nth(index % count).unwrap())
@@ -338,8 +344,11 @@ impl Bystander {
         }
         let copied = self.moves();
         self.event(Event::Left { member });
-        let missing = self.missing().contains(&gone.name);
-        if gone.required && asked && owed && !missing && !copied && phase != Some(Phase::Aborted) {
+        // One that must be there may be started again, or has been, before this end was seen: then
+        // whoever has the name now is waited for.
+        let may_return = self.missing().contains(&gone.name) || self.is_replaced(&gone);
+        if gone.required && asked && owed && !may_return && !copied && phase != Some(Phase::Aborted)
+        {
             assert_eq!(self.world.machine.state(), State::Quiesced, "a death is no answer");
         }
     }
@@ -410,12 +419,26 @@ impl Bystander {
         self.requests.clear();
         self.attempt += 1;
         let effects = self.world.restart();
+        self.subscribe();
         self.look_at(&effects);
         if !moves {
             let after = (self.world.machine.state(), self.world.machine.transition());
             // Time went by meanwhile, and a watchdog may bite at once.
             let bitten = before.0 == State::Quiesced && after.0 == State::Unquiescing;
             assert!(before == after || bitten && before.1 == after.1, "{before:?} {after:?}");
+        }
+    }
+
+    /// Everybody comes back after a restart, and is told what was remembered for it. The driver may have
+    /// died between the two.
+    fn subscribe(&mut self) {
+        for member in self.living.keys().copied() {
+            let Some(asked) = self.world.machine.asked(member) else { continue };
+            let question = (asked.phase, asked.transition, asked.generation);
+            let mut known = self.asked.iter().rev();
+            if known.find(|one| one.0 == member).is_none_or(|one| one.1 != question) {
+                self.asked.push((member, question, self.attempt - 1, None));
+            }
         }
     }
 
@@ -475,7 +498,11 @@ impl Bystander {
             (*who, *what, *attempt) == (member, question, self.attempt)
         });
         assert!(!twice, "{member} is asked {question:?} twice");
-        assert!(!self.consent.contains(&(member, question)), "asked again after its consent");
+        // Unless it was told of another end meanwhile.
+        let mut known = self.asked.iter().rev();
+        let last_question = known.find(|one| one.0 == member).map(|one| one.1);
+        let has_consented = self.consent.contains(&(member, question));
+        assert!(!has_consented || last_question != Some(question), "asked again after its consent");
         let order = self.living[&member].order;
         // If the driver died over the question, the word of its end comes alone.
         if question.0 == Phase::Aborted && !self.has_died {
