@@ -11,12 +11,13 @@ from pathlib import Path
 
 from harness import packages
 from harness.checks import Verdict
+from harness.console import write_not_run
 from harness.errors import GuestFailure, Unavailable
 
 from . import image, test_pcap
 from .host import Host
 from .laboratory import AT_ONCE, Laboratory
-from .report import Result, Terminal, write_json, write_not_run
+from .report import Result, Terminal, write_json
 from .scenarios import Scenario, Scene, copies, failures, same_machine
 
 HERE = Path(__file__).resolve().parent.parent

@@ -12,9 +12,10 @@ from pathlib import Path
 from . import guest_image, packages, test_matrix
 from .checks import Verdict, workers_are_complete
 from .cloning import Laboratory, Run
+from .console import write_not_run
 from .errors import GuestFailure, Unavailable
 from .ledger import Ledger, fingerprint, record, write_record
-from .report import Result, Terminal, document_of, measurements, write_json, write_not_run
+from .report import Result, Terminal, document_of, measurements, write_json
 from .scenarios import C_ABI, INIT, MATRIX, OPENSSL, SCENARIOS, SPECIAL, Scenario
 from .streams import write_streams
 

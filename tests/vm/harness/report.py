@@ -7,10 +7,9 @@ from pathlib import Path
 
 from .checks import Verdict
 from .cloning import Run
+from .console import Console
 from .packages import Toolchain
 from .scenarios import Scenario
-
-_MARKS = {True: ("ok", "32"), False: ("FAIL", "31"), None: ("note", "33")}
 
 
 @dataclass
@@ -74,15 +73,8 @@ def _reseeds(result: Result) -> str:
     return f"The clones' kernels reseeded because of the clone at {said}."
 
 
-class Terminal:
-    """Progress on standard error, results on standard output, colours only where they are seen."""
-
-    def __init__(self) -> None:
-        self.colours = sys.stdout.isatty()
-
-    @staticmethod
-    def progress(text: str) -> None:
-        print(f"  {text} …", file=sys.stderr, flush=True)
+class Terminal(Console):
+    """What a run of the matrix tells."""
 
     def result(self, result: Result) -> None:
         """One scenario: its verdicts, each a sentence."""
@@ -92,21 +84,19 @@ class Terminal:
             if verdict.point != point:
                 point = verdict.point
                 print(f"  {point}")
-            word, colour = _MARKS[verdict.holds]
-            print(f"  {self._coloured(f'{word:<4}', colour)}  {verdict.sentence}")
+            self.verdict(verdict)
         if reseeds := _reseeds(result):
-            print(f"  {self._coloured('note', '33')}  {reseeds}")
+            self.verdict(Verdict(reseeds, None))
         sys.stdout.flush()
 
     def summary(self, results: list[Result]) -> None:
         """The table at the end."""
         print(f"\n{'scenario':<32}{'outputs compared':>18}{'blocks':>10}{'shared':>9}{'seconds':>9}  verdict")
         for result in results:
-            word, colour = ("passed", "32") if result.passed else ("FAILED", "31")
             shown = [result.outputs, result.compared, result.shared] if result.run else ["-"] * 3
             outputs, compared, shared = map(str, shown)
             print(f"{result.scenario.name:<32}{outputs:>18}{compared:>10}{shared:>9}{result.seconds:>9.1f}  "
-                  f"{self._coloured(word, colour)}")
+                  f"{self.outcome(result.passed)}")
         failed = sum(not result.passed for result in results)
         print(f"\n{len(results) - failed} of {len(results)} scenarios passed." if failed else
               f"\nAll {len(results)} scenarios passed.")
@@ -118,9 +108,6 @@ class Terminal:
             before = f" ({kept} machines finished before)" if kept else ""
             print(f"Matrix: {known['points']} of {known['points_of_all']} points{before}, {known['outputs_compared']} "
                   f"outputs compared, {known['shared']} shared.")
-
-    def _coloured(self, text: str, colour: str) -> str:
-        return f"\x1b[{colour}m{text}\x1b[0m" if self.colours else text
 
 
 def write_json(path: Path, results: list[Result], toolchain: Toolchain, clones: int) -> None:
@@ -148,8 +135,3 @@ def document_of(result: Result) -> dict:
         "verdicts": [asdict(verdict) for verdict in result.verdicts],
         "measurements": result.measurements,
     }
-
-
-def write_not_run(path: Path, reason: str) -> None:
-    """Say in the JSON file that there is no result, and why."""
-    path.write_text(json.dumps({"schema": 1, "passed": False, "not_run": reason, "scenarios": []}, indent=1) + "\n")

@@ -1,5 +1,7 @@
 //! What clients call, and who may.
 
+use std::os::fd::OwnedFd;
+
 use base64ct::{Base64, Encoding};
 use snapsafe_client::wire::manager::{
     Ack, Inhibit, Inhibited, InhibitorInfo, Inhibitors, ParticipantInfo, Participants, Quiesce,
@@ -14,7 +16,7 @@ use zeroize::Zeroizing;
 use super::{Driver, Method, Origin, Result};
 use crate::clock;
 use crate::config::is_name;
-use crate::machine::{Event, What};
+use crate::machine::{Event, Member, What};
 use crate::members::{Record, Role};
 use crate::server::limits::{
     MOST_INHIBITORS, MOST_INHIBITORS_OF_USERS, MOST_PARTICIPANTS, MOST_PARTICIPANTS_OF_USERS,
@@ -33,6 +35,9 @@ const MOST_REASON_CHARS: usize = 256;
 
 /// An answer at once, or none yet.
 type Answered = std::result::Result<Option<Reply>, Error>;
+
+/// Of whom may come in: how much it counts, whether it is required, and what it is here for.
+type Admitted = (Mode, bool, Role);
 
 impl Driver {
     /// Does what a connection calls.
@@ -135,15 +140,11 @@ impl Driver {
     }
 
     fn register(&mut self, id: Id, peer: Peer, wanted: Register) -> Result<Answered> {
-        let (mode, required, role) = match self.admit_participant(peer, wanted) {
-            Ok(admitted) => admitted,
+        let admitted = self.admit_participant(peer, wanted);
+        let (member, end) = match self.enter(peer, admitted)? {
+            Ok(entered) => entered,
             Err(error) => return Ok(Err(error)),
         };
-        let (member, end) = match self.members.add(peer, mode, required, role) {
-            Ok(added) => added,
-            Err(error) => return Ok(Err(failed(&error))),
-        };
-        self.arrived(member)?;
         let registered = Registered {
             id: self.members.get(member).map(|record| record.id.clone()).unwrap_or_default(),
             state: self.machine.state(),
@@ -156,33 +157,40 @@ impl Driver {
     }
 
     fn inhibit(&mut self, id: Id, peer: Peer, wanted: Inhibit) -> Result<Answered> {
-        let (mode, required, role) = match self.admit_inhibitor(peer, wanted) {
-            Ok(admitted) => admitted,
+        let admitted = self.admit_inhibitor(peer, wanted);
+        let (_, end) = match self.enter(peer, admitted)? {
+            Ok(entered) => entered,
             Err(error) => return Ok(Err(error)),
         };
-        let (member, end) = match self.members.add(peer, mode, required, role) {
-            Ok(added) => added,
-            Err(error) => return Ok(Err(failed(&error))),
-        };
-        self.arrived(member)?;
         self.server.reply(id, &Reply::of(&Inhibited { fd: 0 }), vec![end], clock::now());
         Ok(Ok(None))
     }
 
-    /// Tells the machine of a new member, and remembers it before anybody hears of it.
-    fn arrived(&mut self, member: u64) -> Result {
-        let arrival = self.members.get(member).map(|record| record.arrival(member));
-        if let Some(event) = arrival {
-            self.happened(event);
+    /// Takes a member in: the machine is told, and it is remembered before anybody hears of it.
+    /// With the end of its reference that the client gets.
+    fn enter(
+        &mut self,
+        peer: Peer,
+        admitted: std::result::Result<Admitted, Error>,
+    ) -> Result<std::result::Result<(Member, OwnedFd), Error>> {
+        let added = admitted.and_then(|(mode, required, role)| {
+            self.members.add(peer, mode, required, role).map_err(|error| failed(&error))
+        });
+        if let Ok((member, _)) = &added {
+            let arrival = self.members.get(*member).map(|record| record.arrival(*member));
+            if let Some(event) = arrival {
+                self.happened(event);
+            }
+            self.persist()?;
         }
-        self.persist()
+        Ok(added)
     }
 
     fn admit_participant(
         &self,
         peer: Peer,
         wanted: Register,
-    ) -> std::result::Result<(Mode, bool, Role), Error> {
+    ) -> std::result::Result<Admitted, Error> {
         let Register { name, mode, order } = wanted;
         let is_root = self.server.is_root(peer.uid);
         if !is_name(&name) {
@@ -214,11 +222,7 @@ impl Driver {
         Ok((mode, required, Role::Participant { name, order }))
     }
 
-    fn admit_inhibitor(
-        &self,
-        peer: Peer,
-        wanted: Inhibit,
-    ) -> std::result::Result<(Mode, bool, Role), Error> {
+    fn admit_inhibitor(&self, peer: Peer, wanted: Inhibit) -> std::result::Result<Admitted, Error> {
         let Inhibit { what, who, why, mode } = wanted;
         let is_root = self.server.is_root(peer.uid);
         let what = read_what(&what).ok_or_else(|| invalid("what"))?;
