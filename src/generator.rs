@@ -311,11 +311,10 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
             point("remembered");
             self.rounds = terms.rounds;
             terms.admit(standing.level)?;
-            let began = self.entropy.now();
+            let began = self.begin_gathering();
             let occasion =
                 Occasion { epoch: &epoch, personalization: &terms.personalization, additional };
-            let (key, diversity) = entropy::gather(&self.entropy, &self.key, &occasion)?;
-            self.key = *Wiped(key);
+            let diversity = entropy::gather(&self.entropy, &mut self.key, &occasion)?;
             point("rekeyed");
             if self.world.look() != epoch {
                 continue;
@@ -347,6 +346,11 @@ impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {
         self.epoch = epoch;
         self.level = level;
         self.has_epoch = true;
+    }
+
+    /// The time, exactly where settling depends on it.
+    fn begin_gathering(&self) -> u64 {
+        if self.settling.is_over() { self.entropy.now_coarse() } else { self.entropy.now() }
     }
 
     /// The key is made and the epoch has not moved: the generator may be used.
@@ -546,8 +550,8 @@ fn fill_once(
     out: &mut [u8],
 ) -> Result<Diversity, Error> {
     let occasion = Occasion { epoch, personalization: &terms.personalization, additional: &[] };
-    let (key, diversity) = entropy::gather(entropy, &Key::default(), &occasion)?;
-    let mut key = Wiped(key);
+    let mut key = Wiped::<KEY_LEN>::ZERO;
+    let diversity = entropy::gather(entropy, &mut key, &occasion)?;
     for chunk in out.chunks_mut(CHUNK) {
         let mut keys = Wiped::<{ 2 * KEY_LEN }>::ZERO;
         cipher::keystream(Rounds::Twenty, &key, &mut *keys);

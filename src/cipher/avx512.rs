@@ -40,13 +40,15 @@ macro_rules! add {
     };
 }
 
-/// Xors, then rotates.
-macro_rules! mix {
-    ($by:literal: $($x:literal $y:literal),*) => {
-        concat!(
-            $("vpxord zmm", $x, ", zmm", $x, ", zmm", $y, "\n",)*
-            $("vprold zmm", $x, ", zmm", $x, ", ", $by, "\n",)*
-        )
+macro_rules! xor {
+    ($($x:literal $y:literal),*) => {
+        concat!($("vpxord zmm", $x, ", zmm", $x, ", zmm", $y, "\n",)*)
+    };
+}
+
+macro_rules! rotate {
+    ($by:literal: $($x:literal),*) => {
+        concat!($("vprold zmm", $x, ", zmm", $x, ", ", $by, "\n",)*)
     };
 }
 
@@ -54,8 +56,10 @@ macro_rules! mix {
 macro_rules! quarter_rounds {
     ($($a:literal $b:literal $c:literal $d:literal),*) => {
         concat!(
-            add!($($a $b),*), mix!(16: $($d $a),*), add!($($c $d),*), mix!(12: $($b $c),*),
-            add!($($a $b),*), mix!(8: $($d $a),*), add!($($c $d),*), mix!(7: $($b $c),*),
+            add!($($a $b),*), xor!($($d $a),*), rotate!(16: $($d),*),
+            add!($($c $d),*), xor!($($b $c),*), rotate!(12: $($b),*),
+            add!($($a $b),*), xor!($($d $a),*), rotate!(8: $($d),*),
+            add!($($c $d),*), xor!($($b $c),*), rotate!(7: $($b),*),
         )
     };
 }
@@ -70,17 +74,78 @@ macro_rules! double_round {
     };
 }
 
-/// The same of both sets: their steps alternate.
+/// An operation on a row of the first set and another on a row of the second, two registers of
+/// each in turn.
+macro_rules! add_and_rotate {
+    ([$a:literal $b:literal $c:literal $d:literal] [$e:literal $f:literal $g:literal $h:literal],
+     $by:literal: [$i:literal $j:literal $k:literal $l:literal]) => {
+        concat!(
+            add!($a $e, $b $f), rotate!($by: $i, $j),
+            add!($c $g, $d $h), rotate!($by: $k, $l),
+        )
+    };
+}
+
+macro_rules! xor_and_add {
+    ([$a:literal $b:literal $c:literal $d:literal] [$e:literal $f:literal $g:literal $h:literal],
+     [$i:literal $j:literal $k:literal $l:literal] [$m:literal $n:literal $o:literal $p:literal]) => {
+        concat!(
+            xor!($a $e, $b $f), add!($i $m, $j $n),
+            xor!($c $g, $d $h), add!($k $o, $l $p),
+        )
+    };
+}
+
+macro_rules! rotate_and_xor {
+    ($by:literal: [$a:literal $b:literal $c:literal $d:literal],
+     [$i:literal $j:literal $k:literal $l:literal] [$m:literal $n:literal $o:literal $p:literal]) => {
+        concat!(
+            rotate!($by: $a, $b), xor!($i $m, $j $n),
+            rotate!($by: $c, $d), xor!($k $o, $l $p),
+        )
+    };
+}
+
+macro_rules! add_row {
+    ([$a:literal $b:literal $c:literal $d:literal] [$e:literal $f:literal $g:literal $h:literal]) => {
+        add!($a $e, $b $f, $c $g, $d $h)
+    };
+}
+
+macro_rules! rotate_row {
+    ($by:literal: [$a:literal $b:literal $c:literal $d:literal]) => {
+        rotate!($by: $a, $b, $c, $d)
+    };
+}
+
+/// Quarter rounds of both sets, given by rows, the second set one operation behind the first.
+///
+/// CPUs add and xor in four places and rotate in two: were both sets to rotate at once, the other
+/// two would stand idle. (On Zen 5 this is 7 % quicker than both at the same step, and within 2 % of
+/// the best of a thousand other orders.)
+macro_rules! staggered_quarter_rounds {
+    ($a:tt $b:tt $c:tt $d:tt, $e:tt $f:tt $g:tt $h:tt) => {
+        concat!(
+            add_row!($a $b),
+            xor_and_add!($d $a, $e $f), rotate_and_xor!(16: $d, $h $e), add_and_rotate!($c $d, 16: $h),
+            xor_and_add!($b $c, $g $h), rotate_and_xor!(12: $b, $f $g), add_and_rotate!($a $b, 12: $f),
+            xor_and_add!($d $a, $e $f), rotate_and_xor!(8: $d, $h $e), add_and_rotate!($c $d, 8: $h),
+            xor_and_add!($b $c, $g $h), rotate_and_xor!(7: $b, $f $g), rotate_row!(7: $f),
+        )
+    };
+}
+
+/// A double round of both sets.
 macro_rules! two_double_rounds {
     () => {
         concat!(
-            quarter_rounds!(
-                0 4 8 12, 16 20 24 28, 1 5 9 13, 17 21 25 29,
-                2 6 10 14, 18 22 26 30, 3 7 11 15, 19 23 27 31
+            staggered_quarter_rounds!(
+                [0 1 2 3] [4 5 6 7] [8 9 10 11] [12 13 14 15],
+                [16 17 18 19] [20 21 22 23] [24 25 26 27] [28 29 30 31]
             ),
-            quarter_rounds!(
-                0 5 10 15, 16 21 26 31, 1 6 11 12, 17 22 27 28,
-                2 7 8 13, 18 23 24 29, 3 4 9 14, 19 20 25 30
+            staggered_quarter_rounds!(
+                [0 1 2 3] [5 6 7 4] [10 11 8 9] [15 12 13 14],
+                [16 17 18 19] [21 22 23 20] [26 27 24 25] [31 28 29 30]
             ),
         )
     };
@@ -392,25 +457,12 @@ mod tests {
         if !std::arch::is_x86_feature_detected!("avx512f") {
             return println!("SKIPPED: registers of the avx512 kernel: this CPU does not have it");
         }
-        macro_rules! copy {
-            ($($x:literal)*) => {
-                concat!($("vmovdqu64 [{left} + 64 * ", $x, "], zmm", $x, "\n",)*)
-            };
-        }
         for whole in 1..=4 {
             let mut out = [0; 4 * GROUP];
             let mut left = [0; 32 * 64];
             // SAFETY: the CPU has AVX-512; whole groups, from block 0.
             unsafe { groups(10, &super::super::OF_TESTS, 0, &mut out[..whole * GROUP]) };
-            // SAFETY: there is room for 32 registers.
-            unsafe {
-                asm!(
-                    copy!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15),
-                    copy!(16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31),
-                    left = in(reg) left.as_mut_ptr(),
-                    options(nostack),
-                );
-            }
+            super::super::registers::read(&mut left);
             super::super::assert_tells_nothing(&left, &out[..whole * GROUP]);
             assert!(left[16 * 64..].iter().all(|&b| b == 0), "nobody else uses the upper half");
         }

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use super::block::{self, BLOCK};
 use super::{Key, Rounds, portable};
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
+use super::{avx2, avx512, registers};
 #[cfg(target_arch = "x86_64")]
 use crate::wipe::wipe;
 
@@ -146,6 +146,8 @@ fn in_groups<const GROUP: usize>(
             *to = *from;
         }
         wipe(&mut last);
+        // The copy went through them.
+        registers::wipe();
     }
 }
 

@@ -20,13 +20,12 @@ mod vdso;
 
 use core::fmt;
 
-use blake2::Blake2sMac;
-use blake2::digest::{FixedOutput, KeyInit, Update, consts::U32};
-use zeroize::Zeroize;
+use blake2::Blake2s256;
+use blake2::digest::{CustomizedInit, FixedOutput, Update};
 
 use crate::cipher::{self, Key, SPARE, TWEAK};
 use crate::error::Error;
-use crate::wipe::Wiped;
+use crate::wipe::{Wiped, wipe};
 use crate::world::Epoch;
 
 pub(crate) use injected::{digest, publish as publish_injected};
@@ -36,9 +35,10 @@ pub(crate) use kernel::prepare;
 /// CPU bytes that make a rekey diverse, and bytes the kernel must give.
 pub(crate) const FULL: usize = 32;
 
-/// Bytes of things that differ without being random: time stamp counter, wall clock, an address on
-/// the thread's stack, and a count of gathers (which differs from thread to thread already).
-pub(crate) const DIVERSIFIERS: usize = 32;
+/// Bytes of things that differ without being random: time stamp counter, wall clock, and, by half of
+/// it each, an address on the thread's stack and a count of gathers (which differs from thread to
+/// thread already).
+pub(crate) const DIVERSIFIERS: usize = 24;
 
 /// The seam between the generator and its sources.
 pub(crate) trait Entropy {
@@ -164,40 +164,51 @@ pub(crate) struct Occasion<'a> {
     pub(crate) additional: &'a [u8],
 }
 
-/// A new key from a full gather.
+/// Makes a new key of `key` and a full gather; on an error it is unchanged. (A result that holds a
+/// key would have it at an odd address, where every move of it is slow.)
 pub(crate) fn gather(
     entropy: &impl Entropy,
-    old_key: &Key,
+    key: &mut Key,
     occasion: &Occasion<'_>,
-) -> Result<(Key, Diversity), Error> {
-    let mut mixer = Mixer::new(old_key);
-    let mut bytes = Wiped::<FULL>::ZERO;
+) -> Result<Diversity, Error> {
+    let mut mixer = Mixer::NEW;
+    mixer.add(Source::OldKey, |out| {
+        *out = *key;
+        true
+    });
     let mut diversity = Diversity::default();
 
-    if entropy.cpu(&mut *bytes) {
+    if mixer.add::<FULL>(Source::Cpu, |out| entropy.cpu(out)) {
         diversity.cpu_bits = 256;
-        mixer.add(Source::Cpu, &bytes);
     }
-    if entropy.cpu_seed(occasion.epoch, !diversity.has_cpu(), &mut bytes) {
+    let needed = !diversity.has_cpu();
+    if mixer.add(Source::CpuSeed, |out| entropy.cpu_seed(occasion.epoch, needed, out)) {
         diversity.cpu_bits = 256;
-        mixer.add(Source::CpuSeed, &bytes);
     }
-    bytes.fill(0);
-    if entropy.injected(occasion.epoch, &mut bytes) {
-        diversity.injected_bits = 256;
+    mixer.add_unless_zero(Source::Injected, |out| {
+        if entropy.injected(occasion.epoch, out) {
+            diversity.injected_bits = 256;
+        }
+    });
+    mixer.add_unless_zero(Source::Personalization, |out| *out = *occasion.personalization);
+    if !occasion.additional.is_empty() {
+        mixer.add_unless_zero(Source::Additional, |out| *out = digest(occasion.additional));
     }
-    mixer.add_unless_zero(Source::Injected, &bytes);
-    mixer.add_unless_zero(Source::Personalization, occasion.personalization);
-    mixer.add_unless_zero(Source::Additional, &injected::digest(occasion.additional));
-    let mut differing = Wiped::<DIVERSIFIERS>::ZERO;
-    entropy.diversifiers(&mut differing);
-    mixer.add(Source::Diversifiers, &differing);
+    mixer.add(Source::Diversifiers, |out| {
+        entropy.diversifiers(out);
+        true
+    });
     if !diversity.has_cpu() {
         diversity.kernel_reseeded = entropy.reseed_kernel(occasion.epoch);
     }
-    entropy.kernel(&mut bytes)?;
-    mixer.add(Source::Kernel, &bytes);
-    Ok((mixer.finish(), diversity))
+    let mut refusal = Error::EntropyUnavailable(0);
+    let given = mixer
+        .add(Source::Kernel, |out| entropy.kernel(out).map_err(|error| refusal = error).is_ok());
+    if !given {
+        return Err(refusal);
+    }
+    mixer.finish(key);
+    Ok(diversity)
 }
 
 /// Folds fresh bytes into `key`: 16 of the CPU where it has any, then 32 of the kernel (`quickly`,
@@ -225,6 +236,7 @@ pub(crate) fn absorb(
 /// The names under which sources are hashed. Part of the documented stream: never renumber.
 #[derive(Clone, Copy)]
 enum Source {
+    OldKey = 0,
     Cpu = 1,
     CpuSeed = 2,
     Injected = 3,
@@ -234,40 +246,59 @@ enum Source {
     Kernel = 7,
 }
 
-/// `key' = BLAKE2s-256(old key; domain ‖ for each source there is: name ‖ length ‖ bytes)`.
+/// `key' = BLAKE2s-256(for each source there is: name ‖ length ‖ bytes)`, the old key first, under
+/// a personalization that names this use.
 ///
-/// Name and length are a byte each, and what an embedder does not use is left out: the usual gather
-/// is two blocks of the hash.
-struct Mixer(Blake2sMac<U32>);
+/// Name and length are a byte each, and what is not used is left out: the usual gather (old key,
+/// CPU, diversifiers, kernel) is exactly two blocks of the hash. As a key in BLAKE2's sense the old
+/// one would take a block of its own, and protect nothing more: that is a prefix too.
+struct Mixer {
+    sources: Wiped<{ Self::ROOM }>,
+    length: usize,
+}
 
 impl Mixer {
-    /// Version 1 of the rekey. A new version gives other keys from the same sources.
-    const DOMAIN: &'static [u8] = b"snaprng rekey 1\0";
+    /// Version 2 of the rekey. A new version gives other keys from the same sources.
+    const DOMAIN: &'static [u8; 8] = b"snaprng2";
 
-    fn new(old_key: &Key) -> Self {
-        let mut mac = Blake2sMac::new(old_key.into());
-        mac.update(Self::DOMAIN);
-        Self(mac)
-    }
+    /// All sources at once.
+    const ROOM: usize = 7 * (2 + FULL) + 2 + DIVERSIFIERS;
 
-    fn add<const N: usize>(&mut self, source: Source, bytes: &[u8; N]) {
+    const NEW: Self = Self { sources: Wiped::ZERO, length: 0 };
+
+    /// Has a source write its bytes where they are hashed from; false if it has none. (Nor is there
+    /// any room for what is added twice.)
+    fn add<const N: usize>(
+        &mut self,
+        source: Source,
+        fill: impl FnOnce(&mut [u8; N]) -> bool,
+    ) -> bool {
         const { assert!(N < 256) };
-        self.0.update(&[source as u8, N as u8]);
-        self.0.update(bytes);
+        let rest = self.sources.get_mut(self.length..).unwrap_or_default();
+        let Some((head, rest)) = rest.split_first_chunk_mut() else { return false };
+        let Some(bytes) = rest.first_chunk_mut() else { return false };
+        let filled = fill(bytes);
+        if filled {
+            *head = [source as u8, N as u8];
+            self.length += head.len() + N;
+        } else {
+            wipe(bytes);
+        }
+        filled
     }
 
     /// All zeros stand for a source that is not used.
-    fn add_unless_zero(&mut self, source: Source, bytes: &Key) {
-        if bytes.iter().fold(0, |any, byte| any | byte) != 0 {
-            self.add(source, bytes);
-        }
+    fn add_unless_zero(&mut self, source: Source, write: impl FnOnce(&mut Key)) {
+        self.add(source, |out| {
+            write(out);
+            *out != Key::default()
+        });
     }
 
-    fn finish(self) -> Key {
-        let mut output = self.0.finalize_fixed();
-        let key = output.into();
-        output.zeroize();
-        key
+    fn finish(&self, key: &mut Key) {
+        let mut hash = Blake2s256::new_customized(Self::DOMAIN);
+        hash.update(self.sources.get(..self.length).unwrap_or_default());
+        hash.finalize_into(key.into());
     }
 }
 
@@ -344,7 +375,7 @@ impl Entropy for SystemEntropy {
         if !needed && SEEDED_IN.get(epoch).is_some() {
             return false;
         }
-        let filled = cpu::fill_seed(out);
+        let filled = cpu::fill_seed(needed, out);
         // After the draw: two threads may both make it.
         SEEDED_IN.set(epoch, 1);
         filled
@@ -372,12 +403,12 @@ impl Entropy for SystemEntropy {
 
     fn diversifiers(&self, out: &mut [u8; DIVERSIFIERS]) {
         let stack = 0u8;
+        // Not the address of anything secret, and hashed: it differs between threads.
+        let address = (&raw const stack).addr() as u64;
         let values = [
             cpu::time_stamp(),
             kernel::wall_clock(),
-            // Not the address of anything secret, and hashed: it differs between threads.
-            (&raw const stack).addr() as u64,
-            kernel::count(),
+            address << 32 | kernel::count() & 0xffff_ffff,
         ];
         for (to, value) in out.chunks_mut(8).zip(values) {
             to.copy_from_slice(&value.to_ne_bytes());

@@ -84,7 +84,29 @@ fn occasion() -> Occasion<'static> {
 }
 
 fn key_of(entropy: &Fixed) -> Key {
-    gather(entropy, &[0; 32], &occasion()).unwrap().0
+    key_on(entropy, [0; 32], &occasion())
+}
+
+fn key_on(entropy: &Fixed, mut key: Key, occasion: &Occasion<'_>) -> Key {
+    gather(entropy, &mut key, occasion).unwrap();
+    key
+}
+
+fn diversity_of(entropy: &Fixed) -> Diversity {
+    gather(entropy, &mut [0; 32], &occasion()).unwrap()
+}
+
+/// A mixer that has this old key.
+fn mixer() -> Mixer {
+    let mut mixer = Mixer::NEW;
+    mixer.add(Source::OldKey, give([1; 32]));
+    mixer
+}
+
+fn finish(mixer: &Mixer) -> Key {
+    let mut key = [0; 32];
+    mixer.finish(&mut key);
+    key
 }
 
 fn full() -> Fixed {
@@ -110,10 +132,10 @@ fn every_source_and_the_old_key_change_the_new_one() {
         key_of(&Fixed { seed: Some(9), ..full() }),
         key_of(&Fixed { kernel: Some(9), ..full() }),
         key_of(&Fixed { injected: Some(9), ..full() }),
-        gather(&full(), &[1; 32], &occasion()).unwrap().0,
+        key_on(&full(), [1; 32], &occasion()),
         key_of(&Fixed { seeded: true, ..full() }),
-        gather(&full(), &[0; 32], &Occasion { additional: b"a", ..occasion() }).unwrap().0,
-        gather(&full(), &[0; 32], &Occasion { personalization: &[1; 32], ..occasion() }).unwrap().0,
+        key_on(&full(), [0; 32], &Occasion { additional: b"a", ..occasion() }),
+        key_on(&full(), [0; 32], &Occasion { personalization: &[1; 32], ..occasion() }),
     ];
     let count = keys.len();
     keys.sort_unstable();
@@ -124,20 +146,56 @@ fn every_source_and_the_old_key_change_the_new_one() {
 #[test]
 fn bytes_cannot_move_from_one_source_to_another() {
     let ab = Occasion { additional: b"ab", ..occasion() };
-    let mut mixer = Mixer::new(&[0; 32]);
-    mixer.add(Source::Cpu, b"a");
-    mixer.add(Source::Kernel, b"b");
-    let mut other = Mixer::new(&[0; 32]);
-    other.add(Source::Cpu, &[b'a', Source::Kernel as u8, 1, b'b']);
-    assert_ne!(mixer.finish(), other.finish());
-    assert_ne!(gather(&full(), &[0; 32], &ab).unwrap().0, key_of(&full()));
+    let mut mixer = mixer();
+    mixer.add(Source::Cpu, give(*b"a"));
+    mixer.add(Source::Kernel, give(*b"b"));
+    let mut other = self::mixer();
+    other.add(Source::Cpu, give([b'a', Source::Kernel as u8, 1, b'b']));
+    assert_ne!(finish(&mixer), finish(&other));
+    assert_ne!(key_on(&full(), [0; 32], &ab), key_of(&full()));
+}
+
+/// A source that has these bytes.
+fn give<const N: usize>(bytes: [u8; N]) -> impl FnOnce(&mut [u8; N]) -> bool {
+    move |out| {
+        *out = bytes;
+        true
+    }
+}
+
+#[test]
+fn the_usual_gather_is_two_blocks_of_the_hash_and_there_is_room_for_all_sources() {
+    let mut mixer = mixer();
+    mixer.add(Source::Cpu, give([2; FULL]));
+    mixer.add(Source::Diversifiers, give([3; DIVERSIFIERS]));
+    mixer.add(Source::Kernel, give([4; FULL]));
+    assert_eq!(mixer.length, 128);
+    for source in [Source::CpuSeed, Source::Injected, Source::Personalization, Source::Additional] {
+        assert!(mixer.add(source, give([5; FULL])));
+    }
+    assert_eq!(mixer.length, Mixer::ROOM);
+    assert!(!mixer.add(Source::Kernel, give([6; FULL])), "and for no more");
+}
+
+#[test]
+fn a_source_that_gives_nothing_leaves_nothing() {
+    let mut mixer = mixer();
+    let nothing = |out: &mut Key| {
+        *out = [7; 32];
+        false
+    };
+    assert!(!mixer.add(Source::Cpu, nothing));
+    assert!(!mixer.sources.contains(&7));
+    assert_eq!(finish(&mixer), finish(&self::mixer()));
 }
 
 #[test]
 fn without_the_kernel_there_is_no_key_whatever_else_there_is() {
     let entropy = Fixed { kernel: None, injected: Some(1), reseeds: true, ..full() };
-    assert_eq!(gather(&entropy, &[0; 32], &occasion()).unwrap_err(), Error::EntropyUnavailable(38));
     let mut key = [7; 32];
+    let outcome = gather(&entropy, &mut key, &occasion());
+    assert_eq!(outcome.unwrap_err(), Error::EntropyUnavailable(38));
+    assert_eq!(key, [7; 32]);
     let outcome = absorb(&entropy, &mut key, false, &mut [0; 32]);
     assert_eq!(outcome, Err(Error::EntropyUnavailable(38)));
     assert_eq!(key, [7; 32]);
@@ -146,16 +204,16 @@ fn without_the_kernel_there_is_no_key_whatever_else_there_is() {
 #[test]
 fn the_kernel_is_made_to_reseed_only_where_the_cpu_has_no_randomness() {
     let entropy = Fixed { reseeds: true, ..full() };
-    assert!(!gather(&entropy, &[0; 32], &occasion()).unwrap().1.kernel_reseeded());
+    assert!(!diversity_of(&entropy).kernel_reseeded());
     assert!(!entropy.calls.borrow().contains(&"reseed"));
     let entropy = Fixed { cpu: None, seed: None, reseeds: true, ..full() };
-    assert!(gather(&entropy, &[0; 32], &occasion()).unwrap().1.kernel_reseeded());
+    assert!(diversity_of(&entropy).kernel_reseeded());
     assert_eq!(entropy.calls.borrow()[2..], ["reseed", "kernel"], "before the kernel is asked");
 }
 
 #[test]
 fn diversity_says_what_was_credited() {
-    let of = |entropy: &Fixed| gather(entropy, &[0; 32], &occasion()).unwrap().1.to_string();
+    let of = |entropy: &Fixed| diversity_of(entropy).to_string();
     assert_eq!(of(&full()), "CPU 256 bits");
     assert_eq!(of(&Fixed { kernel: Some(1), ..Fixed::default() }), "none");
     assert_eq!(
@@ -197,7 +255,7 @@ fn the_kernels_code_in_user_space_is_used_beside_cpu_bytes_alone() {
 #[test]
 fn the_noise_source_is_drawn_from_again_where_the_generator_of_the_cpu_fails() {
     let entropy = Fixed { cpu: None, seeded: true, ..full() };
-    assert_eq!(gather(&entropy, &[0; 32], &occasion()).unwrap().1.cpu_bits(), 256);
+    assert_eq!(diversity_of(&entropy).cpu_bits(), 256);
     assert_eq!(*entropy.calls.borrow(), ["cpu", "cpu seed", "kernel"]);
 }
 

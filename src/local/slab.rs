@@ -2,14 +2,15 @@
 //!
 //! A thread's first use neither allocates nor locks, since it may be in a signal handler or in the
 //! child of a threaded process: generators come from a *slab*, chunks of memory mapped on demand,
-//! and a thread finds its own through one thread-local pointer. Each generator has a *seat*, which
-//! says who owns it and whether it is in use. Seats are ordinary memory; the generators are on pages
-//! that the kernel wipes in a child (where it can) and leaves out of core dumps, so that a child
-//! has no keys of its parent's other threads.
+//! and a thread finds its own through a thread-local *slot*. Each generator has a *seat*, which says
+//! who owns it. Seats are ordinary memory; the generators are on pages that the kernel wipes in a
+//! child (where it can) and leaves out of core dumps, so that a child has no keys of its parent's
+//! other threads.
 //!
-//! What must survive a fork stands outside of what it wipes: the busy flag and the pointers. In
-//! the child of a handler that forked in the middle of a request, the outer request goes on with a
-//! wiped generator, finds at its last look that the process is another one, and begins anew.
+//! What must survive a fork stands outside of what it wipes: seats, and slots, which say whether a
+//! request is at a generator: a handler that interrupts one finds it *busy*. In the child of a
+//! handler that forked in the middle of a request, the outer request goes on with a wiped
+//! generator, finds at its last look that the process is another one, and begins anew.
 //!
 //! A seat is given back by a `pthread_key` destructor. Where that cannot be armed without
 //! allocating, it stays taken until its owner is found dead and somebody needs a seat. Seats that
@@ -35,49 +36,44 @@ use crate::world::{SystemWorld, World};
 use super::tls;
 
 /// All zeros is a valid, unkeyed value of it: plain words, and no embedder state of its own.
-type LocalGenerator = Generator<SystemWorld, SystemEntropy, ProcessTerms>;
+pub(super) type LocalGenerator = Generator<SystemWorld, SystemEntropy, ProcessTerms>;
 
 /// Runs `serve` on this thread's generator. `None` if that is busy (this is a signal handler that
 /// interrupted it), gone, or cannot be had.
 #[inline(always)]
 pub(super) fn with_generator<R>(serve: impl FnOnce(&mut LocalGenerator) -> R) -> Option<R> {
-    let mut seat = tls::with(|slot| slot.load(Ordering::Relaxed));
-    if seat.is_null() || seat == OVER {
-        seat = settle_in()?;
-    }
-    // SAFETY: neither null nor the mark of an ending thread: a seat in a chunk that is never
-    // unmapped.
-    let seat = unsafe { &*seat };
-    if seat.busy.load(Ordering::Relaxed) != FREE {
-        return None;
-    }
-    let in_use = InUse::begin(&seat.busy);
-    seat.used.is_mine();
-    // SAFETY: it lies in a chunk that is never unmapped, and is valid or all zeros, which is valid
-    // too. Only this thread uses it; a handler on this thread finds it busy; a child has a copy of
-    // its own.
-    let outcome = serve(unsafe { &mut *seat.generator });
-    drop(in_use);
-    Some(outcome)
+    tls::with(|slot| {
+        let generator = match slot.state.load(Ordering::Relaxed) {
+            FREE => slot.generator.load(Ordering::Relaxed),
+            _ => settle_in()?,
+        };
+        let in_use = InUse::begin(&slot.state);
+        // SAFETY: it lies in a chunk that is never unmapped, and is valid or all zeros, which is
+        // valid too. Only this thread uses it; a handler on this thread finds it busy; a child has
+        // a copy of its own.
+        let outcome = serve(unsafe { &mut *generator });
+        drop(in_use);
+        Some(outcome)
+    })
 }
 
-const FREE: u64 = 0;
-const BUSY: u64 = 1;
-
-/// No thread has these ids.
-const NOBODY: u32 = 0;
-const SOMEBODY: u32 = u32::MAX;
+/// The states of a slot: no generator yet; one that is free; one that a request is at; the thread is
+/// ending, and its generator gone.
+const NOTHING: u64 = 0;
+const FREE: u64 = 1;
+const BUSY: u64 = 2;
+const OVER: u64 = 3;
 
 /// The busy flag, for as long as a generator is in use. Compiler fences suffice: who else looks at
 /// it runs on the same thread.
-struct InUse<'a>(&'a AtomicU64);
+struct InUse<'a>(&'a tls::State);
 
 impl<'a> InUse<'a> {
     #[inline(always)]
-    fn begin(busy: &'a AtomicU64) -> Self {
-        busy.store(BUSY, Ordering::Relaxed);
+    fn begin(state: &'a tls::State) -> Self {
+        state.store(BUSY, Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
-        Self(busy)
+        Self(state)
     }
 }
 
@@ -89,32 +85,21 @@ impl Drop for InUse<'_> {
     }
 }
 
-/// Who owns a generator, and whether it is in use. Nothing here is wiped by a fork.
-///
-/// A cache line of its own, or threads would slow each other down. In it, the busy flag is where no
-/// word that a request reads is in *its* page (process 0x00, marker 0x10, counter 0x68, open bytes
-/// 0x38 in a generator's line): CPUs compare the low bits of addresses first, and a load that
-/// seems to read half of a store in flight waits for it.
-#[repr(C, align(128))]
+/// No thread has these ids.
+const NOBODY: u32 = 0;
+const SOMEBODY: u32 = u32::MAX;
+
+/// Who owns a generator. Nothing here is wiped by a fork. No two share a cache line.
+#[repr(align(128))]
 pub(super) struct Seat {
     generator: *mut LocalGenerator,
     /// The copy of the process in which it was taken.
     copy: AtomicU64,
     /// [`NOBODY`], or [`SOMEBODY`] whose exit gives the seat back, or the thread id of whose does not.
     owner: AtomicU32,
-    _away: [u64; 3],
-    /// [`BUSY`] while the generator is in use. An atomic, for handlers on the owner's thread read it;
-    /// a whole word, for a byte that was just stored is slower to load again.
-    busy: AtomicU64,
     /// Stands for the generator.
     used: Exclusive,
 }
-
-#[cfg(not(all(test, loom)))]
-const _: () = assert!(core::mem::offset_of!(Seat, busy) == 0x30);
-
-/// What the thread-local pointer holds once the thread is ending and its generator is gone.
-const OVER: *mut Seat = core::ptr::without_provenance_mut(1);
 
 /// Chunks double in size, so that few pointers serve any number of threads.
 const FIRST_CHUNK: usize = if cfg!(all(test, loom)) { 1 } else { 64 };
@@ -134,28 +119,31 @@ const NO_KEY: u32 = u32::MAX;
 /// glibc keeps the values of the first 32 keys in the thread itself and allocates for later ones.
 const KEYS_WITHOUT_ALLOCATION: u32 = 32;
 
-/// This thread's first use: takes a seat. `None` where it is the last: the thread is ending.
+/// This thread's first use, if this is what it is: takes a seat. `None` otherwise.
 #[cold]
 #[inline(never)]
-fn settle_in() -> Option<*mut Seat> {
-    if tls::with(|slot| slot.load(Ordering::Relaxed)) == OVER {
+fn settle_in() -> Option<*mut LocalGenerator> {
+    if tls::with(|slot| slot.state.load(Ordering::Relaxed)) != NOTHING {
         return None;
     }
     config::ensure_installed().ok()?;
-    let taken = take_seat(SystemWorld.look().copy)?;
-    let seat: *mut Seat = core::ptr::from_ref(taken).cast_mut();
+    let seat = take_seat(SystemWorld.look().copy)?;
     let order = Ordering::Relaxed;
-    match tls::with(|slot| slot.compare_exchange(null_mut(), seat, order, order)) {
-        Ok(_) => {
-            taken.arm();
-            Some(seat)
+    tls::with(|slot| {
+        match slot.generator.compare_exchange(null_mut(), seat.generator, order, order) {
+            Ok(_) => {
+                seat.arm();
+                compiler_fence(Ordering::SeqCst);
+                slot.state.store(FREE, order);
+                Some(seat.generator)
+            }
+            // A handler that interrupted this function has settled in meanwhile.
+            Err(by_handler) => {
+                seat.give_back();
+                (slot.state.load(order) != OVER).then_some(by_handler)
+            }
         }
-        // A handler that interrupted this function has settled in meanwhile.
-        Err(by_handler) => {
-            taken.give_back();
-            (by_handler != OVER).then_some(by_handler)
-        }
-    }
+    })
 }
 
 fn take_seat(copy: u64) -> Option<&'static Seat> {
@@ -200,7 +188,6 @@ impl Seat {
         }
         UNARMED.fetch_sub(1, Ordering::Relaxed);
         self.wipe();
-        self.busy.store(FREE, Ordering::Relaxed);
         true
     }
 
@@ -222,8 +209,6 @@ impl Seat {
 
     fn give_back(&self) {
         self.wipe();
-        // A thread that was cancelled in the middle of a request must not leave it to the next.
-        self.busy.store(FREE, Ordering::Relaxed);
         self.owner.store(NOBODY, Ordering::Release);
     }
 
@@ -279,9 +264,7 @@ fn map_chunk(count: usize) -> Option<*mut Seat> {
         let seat = Seat {
             owner: AtomicU32::new(NOBODY),
             copy: AtomicU64::new(0),
-            busy: AtomicU64::new(FREE),
             generator: generators.wrapping_add(number),
-            _away: [0; 3],
             used: Exclusive::new(),
         };
         // SAFETY: within the mapping, aligned (a mapping begins at a page), not shared yet.
@@ -322,7 +305,7 @@ fn map(length: usize) -> Option<*mut c_void> {
 /// Called by libc when a thread ends that has a seat.
 extern "C" fn thread_ends(seat: *mut c_void) {
     let seat: *const Seat = seat.cast();
-    tls::with(|slot| slot.store(OVER, Ordering::Relaxed));
+    tls::with(|slot| slot.state.store(OVER, Ordering::Relaxed));
     compiler_fence(Ordering::SeqCst);
     // SAFETY: the value set in `arm`: a seat in a chunk that is never unmapped, this thread's own.
     unsafe { &*seat }.give_back();
@@ -399,9 +382,7 @@ mod tests {
         let mut seat = |owner, copy| Seat {
             owner: AtomicU32::new(owner),
             copy: AtomicU64::new(copy),
-            busy: AtomicU64::new(FREE),
             generator: state.as_mut_ptr(),
-            _away: [0; 3],
             used: Exclusive::new(),
         };
         let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();

@@ -1,26 +1,47 @@
-//! One pointer per thread, without a destructor: where a thread's seat is.
+//! Two words per thread, without a destructor: where a thread's generator is, and whether it may be
+//! used.
 //!
-//! Always a plain pointer, never a buffer: a shared library that is loaded late finds little room
-//! in the static thread-local block.
+//! Never a buffer: a shared library that is loaded late finds little room in the static thread-local
+//! block.
 //!
-//! In shared libraries (feature `initial_exec`) the pointer is in the *initial-exec* model: at a
-//! fixed distance from the thread pointer, in every thread from its start. What `thread_local!`
-//! becomes in a shared library asks the loader instead (`__tls_get_addr`), which allocates at a
-//! thread's first use of a library that was loaded after the thread had begun, and so is not for
-//! signal handlers. Stable Rust cannot choose the model of a `thread_local!`: the symbol is defined
-//! in assembly. musl loads no libraries with such symbols, and Miri runs no assembly: they keep
-//! `thread_local!`.
+//! In shared libraries (feature `initial_exec`) they are in the *initial-exec* model: at a fixed
+//! distance from the thread pointer, in every thread from its start. What `thread_local!` becomes in
+//! a shared library asks the loader instead (`__tls_get_addr`), which allocates at a thread's first
+//! use of a library that was loaded after the thread had begun, and so is not for signal handlers.
+//! Stable Rust cannot choose the model of a `thread_local!`: the symbol is defined in assembly. musl
+//! loads no libraries with such symbols, and Miri runs no assembly: they keep `thread_local!`.
 #![allow(unsafe_code, reason = "defines and finds a thread-local symbol in assembly")]
 
-use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::{AtomicPtr, AtomicU64};
 
-use super::slab::Seat;
+use super::slab::LocalGenerator;
 
-/// Runs `serve` on the calling thread's slot, which is null in a new thread. An atomic, for
-/// handlers on this thread read and set it between any two instructions.
+/// Which state a slot is in. A whole word: a byte that was just stored is slower to load again.
+pub(super) type State = AtomicU64;
+
+/// What each thread has; all zeros in a new one. Atomics, for handlers on this thread read and set
+/// them between any two instructions.
+///
+/// Every request writes the state, and CPUs compare the low bits of addresses first: a load that
+/// seems to read what a store in flight has written waits for it. So the state is where no word that
+/// a request reads is in *its* line of 64 bytes: process and marker at 0x00 and 0x10, counter at 0x28,
+/// epoch and position of a generator at 0x00 to 0x10 and 0x38. And it is a word of its own, beside the
+/// pointer: the address of everything else would wait for the store before.
+#[repr(C, align(64))]
+pub(super) struct Slot {
+    _away: [u64; 3],
+    pub(super) state: State,
+    pub(super) generator: AtomicPtr<LocalGenerator>,
+}
+
+const _: () = assert!(core::mem::offset_of!(Slot, state) == 0x18);
+
+/// Runs `serve` on the calling thread's slot.
 #[inline(always)]
-pub(super) fn with<R>(serve: impl FnOnce(&AtomicPtr<Seat>) -> R) -> R {
-    model::with(serve)
+pub(super) fn with<R>(serve: impl FnOnce(&Slot) -> R) -> R {
+    // SAFETY: an aligned, initialized slot of this thread's, there until the thread has ended;
+    // `serve` cannot keep a reference beyond its call.
+    serve(unsafe { &*model::slot() })
 }
 
 #[cfg(not(all(
@@ -32,17 +53,25 @@ pub(super) fn with<R>(serve: impl FnOnce(&AtomicPtr<Seat>) -> R) -> R {
 )))]
 mod model {
     use core::ptr::null_mut;
-    use core::sync::atomic::AtomicPtr;
+    use core::sync::atomic::{AtomicPtr, AtomicU64};
 
-    use super::Seat;
+    use super::Slot;
 
     thread_local! {
-        static SEAT: AtomicPtr<Seat> = const { AtomicPtr::new(null_mut()) };
+        static SLOT: Slot = const {
+            Slot {
+                _away: [0; 3],
+                state: AtomicU64::new(0),
+                generator: AtomicPtr::new(null_mut()),
+            }
+        };
     }
 
+    /// The pointer alone is asked for: what is served must not be compiled into a function of
+    /// `LocalKey`, which is not always inlined.
     #[inline(always)]
-    pub(super) fn with<R>(serve: impl FnOnce(&AtomicPtr<Seat>) -> R) -> R {
-        SEAT.with(serve)
+    pub(super) fn slot() -> *const Slot {
+        SLOT.with(core::ptr::from_ref)
     }
 }
 
@@ -55,16 +84,15 @@ mod model {
 ))]
 mod model {
     use core::arch::{asm, global_asm};
-    use core::sync::atomic::AtomicPtr;
 
-    use super::Seat;
+    use super::Slot;
 
     /// The symbol. It carries the version, so that two versions can be linked into one program, and
     /// is hidden, so that two libraries in one process have one each.
     macro_rules! symbol {
         () => {
             concat!(
-                "snaprng_seat_",
+                "snaprng_slot_",
                 env!("CARGO_PKG_VERSION_MAJOR"),
                 "_",
                 env!("CARGO_PKG_VERSION_MINOR"),
@@ -74,31 +102,26 @@ mod model {
         };
     }
 
-    // Eight bytes of zeros in every thread, aligned: an `AtomicPtr` that is null.
+    // Zeros in every thread, aligned: a `Slot`.
     global_asm!(
         concat!(".pushsection .tbss.", symbol!(), ",\"awT\",@nobits"),
         concat!(".globl ", symbol!()),
         concat!(".hidden ", symbol!()),
         concat!(".type ", symbol!(), ",@tls_object"),
-        concat!(".size ", symbol!(), ",8"),
-        ".balign 8",
+        concat!(".size ", symbol!(), ",{size}"),
+        ".balign {alignment}",
         concat!(symbol!(), ":"),
-        ".zero 8",
+        ".zero {size}",
         ".popsection",
+        size = const size_of::<Slot>(),
+        alignment = const align_of::<Slot>(),
     );
-
-    #[inline(always)]
-    pub(super) fn with<R>(serve: impl FnOnce(&AtomicPtr<Seat>) -> R) -> R {
-        // SAFETY: an aligned, initialized pointer of this thread's, there until the thread has
-        // ended; `serve` cannot keep a reference beyond its call.
-        serve(unsafe { &*slot() })
-    }
 
     /// "ELF Handling For Thread-Local Storage", 4.4.6, initial-exec: the thread pointer is at its
     /// own address, `fs:0`; the linker puts the symbol's distance into the global offset table.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn slot() -> *const AtomicPtr<Seat> {
+    pub(super) fn slot() -> *const Slot {
         let slot;
         // SAFETY: reads the thread pointer and one word of the offset table, neither of which ever
         // changes in a thread, and nothing else.
@@ -116,7 +139,7 @@ mod model {
     /// "ELF for the Arm 64-bit Architecture", initial-exec: as above, from `TPIDR_EL0`.
     #[cfg(target_arch = "aarch64")]
     #[inline(always)]
-    fn slot() -> *const AtomicPtr<Seat> {
+    pub(super) fn slot() -> *const Slot {
         let slot;
         // SAFETY: as on x86-64.
         unsafe {

@@ -11,6 +11,8 @@ use std::os::fd::OwnedFd;
 use once_cell::race::OnceBox;
 
 use super::claim::{Attempt, Claim};
+#[cfg(not(all(test, loom)))]
+use super::page::WATCHED;
 use super::{
     Cause, Epoch, WitnessState, Words, World, agent_page, platform, process, sysgenid, vmclock,
 };
@@ -37,8 +39,18 @@ impl World for SystemWorld {
     }
 
     #[inline(always)]
+    #[cfg(not(all(test, loom)))]
     fn unmoved(&self, words: &Words) -> bool {
-        process::is_still(words.process) && vmclock::are_still(words.counter, words.marker)
+        WATCHED.hold::<{ process::WORD_AT }, { vmclock::COUNTER_AT }, { vmclock::MARKER_AT }>([
+            words.process,
+            words.counter,
+            words.marker,
+        ])
+    }
+
+    #[cfg(all(test, loom))]
+    fn unmoved(&self, words: &Words) -> bool {
+        process::is_still(words.process)
     }
 
     fn confirm_process(&self) {

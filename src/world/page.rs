@@ -46,33 +46,6 @@ impl Page {
         &self.words[INDEX]
     }
 
-    /// Whether the 64-bit word at byte offset `8 * INDEX` is `value`. An Acquire load.
-    ///
-    /// On x86-64 one comparison with memory, which the compiler does not make of an atomic load and
-    /// a comparison: around each output it counts.
-    #[inline(always)]
-    pub(super) fn holds<const INDEX: usize>(&self, value: u64) -> bool {
-        let word = self.word::<INDEX>();
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        // SAFETY: reads eight valid, aligned bytes, which is atomic, and ordered like an Acquire
-        // load (Intel SDM 3A, 9.1.1 and 9.2.2); writes nothing but flags. Not `readonly`, so that
-        // the compiler moves no memory access across it.
-        unsafe {
-            core::arch::asm!(
-                "cmp qword ptr [{word}], {value}",
-                "jne {other}",
-                word = in(reg) word.as_ptr(),
-                value = in(reg) value,
-                other = label { return false },
-                options(nostack),
-            );
-        }
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        return true;
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-        return word.load(core::sync::atomic::Ordering::Acquire) == value;
-    }
-
     /// The first 32-bit word.
     #[inline]
     pub(super) fn first_half_word(&self) -> &AtomicU32 {
@@ -84,6 +57,74 @@ impl Page {
 
     pub(super) fn as_ptr(&self) -> *mut c_void {
         (&raw const self.words).cast_mut().cast()
+    }
+}
+
+/// The pages that are looked at around every output. One behind the other, so that code which
+/// looks needs one address.
+#[repr(C)]
+pub(super) struct Watched {
+    pub(super) process: Page,
+    pub(super) vmclock: Page,
+}
+
+pub(super) static WATCHED: Watched = Watched { process: Page::new(), vmclock: Page::new() };
+
+impl Watched {
+    /// Byte offsets of the pages.
+    pub(super) const PROCESS: usize = core::mem::offset_of!(Self, process);
+    pub(super) const VMCLOCK: usize = core::mem::offset_of!(Self, vmclock);
+
+    /// Whether the 64-bit words at byte offsets `A`, `B` and `C` are these. Acquire loads.
+    ///
+    /// On x86-64 three comparisons with memory, which the compiler does not make of atomic loads and
+    /// comparisons, and which share one address: around each output it counts.
+    #[inline(always)]
+    pub(super) fn hold<const A: usize, const B: usize, const C: usize>(
+        &self,
+        [a, b, c]: [u64; 3],
+    ) -> bool {
+        const { assert!(Self::is_word(A) && Self::is_word(B) && Self::is_word(C)) };
+        let words = (&raw const *self).cast::<AtomicU64>();
+        #[cfg(fuzzing)]
+        for at in [A, B, C] {
+            let (page, offset) = (at / PAGE_BYTES * PAGE_BYTES, at % PAGE_BYTES);
+            crate::fuzzing::about_to_read(Some(words.addr() + page), offset);
+        }
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        // SAFETY: reads valid, aligned words of eight bytes, which is atomic, and ordered like
+        // Acquire loads (Intel SDM 3A, 9.1.1 and 9.2.2); writes nothing but flags. Not `readonly`,
+        // so that the compiler moves no memory access across it.
+        unsafe {
+            core::arch::asm!(
+                "cmp qword ptr [{words} + {at_a}], {a}",
+                "jne {other}",
+                "cmp qword ptr [{words} + {at_b}], {b}",
+                "jne {other}",
+                "cmp qword ptr [{words} + {at_c}], {c}",
+                "jne {other}",
+                words = in(reg) words,
+                at_a = const A,
+                at_b = const B,
+                at_c = const C,
+                a = in(reg) a,
+                b = in(reg) b,
+                c = in(reg) c,
+                other = label { return false },
+                options(nostack),
+            );
+            true
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        [(A, a), (B, b), (C, c)].iter().all(|&(at, value)| {
+            // SAFETY: within this value, as asserted above, and an atomic like all of it.
+            let word = unsafe { &*words.byte_add(at) };
+            word.load(core::sync::atomic::Ordering::Acquire) == value
+        })
+    }
+
+    const fn is_word(at: usize) -> bool {
+        at.is_multiple_of(8) && at % PAGE_BYTES < SOURCE_BYTES && at < size_of::<Self>()
     }
 }
 

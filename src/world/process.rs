@@ -25,7 +25,7 @@ use core::sync::atomic::AtomicBool;
 use rustix::mm::{Advice, MapFlags, ProtFlags, mmap_anonymous};
 use rustix::rand::GetRandomFlags;
 
-use super::page::{Mapping, machine_page};
+use super::page::{Mapping, Watched, machine_page};
 use super::{Cause, WitnessState};
 use crate::sync::{self, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -75,10 +75,13 @@ pub(super) fn word() -> u64 {
     }
 }
 
-/// Whether the word is still `word`. One load.
-#[inline(always)]
+/// Where the word is in [`WATCHED`](super::page::WATCHED), whose other words are looked at with it.
+pub(super) const WORD_AT: usize = Watched::PROCESS;
+
+/// Whether the word is still `word`: all that there is to look at in a model.
+#[cfg(all(test, loom))]
 pub(super) fn is_still(word: u64) -> bool {
-    pages::holds(word)
+    pages::word().load(Ordering::Acquire) == word
 }
 
 pub(super) fn copy() -> u64 {
@@ -217,10 +220,10 @@ fn map_pages() -> Result<u8, Cause> {
     let droppable = map_anonymous(length, MapFlags::DROPPABLE);
     intact.move_over(&pages::INTACT)?;
     if let Ok(droppable) = droppable {
-        droppable.move_over(&pages::WORD)?;
+        droppable.move_over(pages::WORD)?;
         return Ok(DROPPABLE);
     }
-    map_wipe_on_fork(length)?.move_over(&pages::WORD)?;
+    map_wipe_on_fork(length)?.move_over(pages::WORD)?;
     Ok(WIPE_ON_FORK)
 }
 

@@ -3,7 +3,9 @@
 use core::ffi::CStr;
 use std::os::fd::OwnedFd;
 
-use super::{Cause, WitnessState, agent_page, sysgenid, vmclock};
+use super::{
+    Cause, SystemWorld, WitnessState, Words, World, agent_page, process, sysgenid, vmclock,
+};
 
 /// Whether these bytes are a vmclock page with a counter, or why not; `None` if there are too
 /// few of them for a header.
@@ -23,7 +25,7 @@ pub fn look_at_vmclock() -> (u64, u64) {
 
 /// Whether these are still counter and marker.
 pub fn vmclock_is_still(counter: u64, marker: u64) -> bool {
-    vmclock::are_still(counter, marker)
+    SystemWorld.unmoved(&Words { process: process::word(), counter, marker })
 }
 
 /// Whether the installed page is one with a counter, as a rekey asks.

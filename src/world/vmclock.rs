@@ -18,11 +18,15 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, SealFlags};
 
-use super::page::{Mapping, Page, SOURCE_BYTES};
+use super::page::{Mapping, Page, SOURCE_BYTES, WATCHED, Watched};
 use super::trusted_file::{self, is_misc_device};
 use super::{Cause, WitnessState};
 
-static PAGE: Page = Page::new();
+static PAGE: &Page = &WATCHED.vmclock;
+
+/// Where the words that are looked at around every output are in [`WATCHED`].
+pub(super) const COUNTER_AT: usize = Watched::VMCLOCK + abi::COUNTER_OFFSET;
+pub(super) const MARKER_AT: usize = Watched::VMCLOCK + abi::MARKER_OFFSET;
 
 pub(super) const DEFAULT_PATH: &CStr = c"/dev/vmclock0";
 
@@ -104,13 +108,6 @@ pub(super) fn marker() -> u64 {
     PAGE.word::<{ abi::MARKER_OFFSET / 8 }>().load(Ordering::Relaxed)
 }
 
-/// Whether the two words are these.
-#[inline(always)]
-pub(super) fn are_still(counter: u64, marker: u64) -> bool {
-    PAGE.holds::<{ abi::COUNTER_OFFSET / 8 }>(counter)
-        && PAGE.holds::<{ abi::MARKER_OFFSET / 8 }>(marker)
-}
-
 /// Where the page is.
 #[cfg(fuzzing)]
 pub(super) fn page_address() -> usize {
@@ -140,7 +137,7 @@ pub(super) fn install(from: From<'_>) -> Result<WitnessState, Cause> {
     let (fd, state) = open(from)?;
     let mapping = Mapping::of_file(fd.as_fd())?;
     header_of(&mapping).validate()?;
-    mapping.move_over(&PAGE)?;
+    mapping.move_over(PAGE)?;
     Ok(state)
 }
 

@@ -61,19 +61,19 @@ class Script:
 
 
 def rekey(script, old_key, first_of_machine):
-    """key' = BLAKE2s-256(old key; domain, then name, length and bytes of each source that is used)."""
-    mac = hashlib.blake2s(key=old_key, digest_size=32)
-    mac.update(b"snaprng rekey 1\0")
+    """key' = BLAKE2s-256(name, length and bytes of the old key and of each source that is used)."""
+    digest = hashlib.blake2s(person=b"snaprng2", digest_size=32)
 
     def add(name, data):
-        mac.update(bytes([name, len(data)]) + data)
+        digest.update(bytes([name, len(data)]) + data)
 
+    add(0, old_key)
     add(1, script.draw(Script.CPU))
     if first_of_machine:
         add(2, script.draw(Script.CPU))
-    add(6, bytes(32))
+    add(6, bytes(24))
     add(7, script.draw(Script.KERNEL))
-    return mac.digest()
+    return digest.digest()
 
 
 def step(key, data, tweak):

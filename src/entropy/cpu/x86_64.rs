@@ -4,7 +4,7 @@ use core::arch::x86_64::{_rdrand64_step, _rdseed64_step};
 
 /// Intel's guide asks for 10 attempts at RDRAND; RDSEED may run dry for longer.
 const RANDOM_TRIES: u32 = 10;
-const SEED_TRIES: u32 = 64;
+pub(super) const SEED_TRIES: u32 = 64;
 
 pub(super) fn random() -> Option<u64> {
     if !std::arch::is_x86_feature_detected!("rdrand") {
@@ -14,12 +14,12 @@ pub(super) fn random() -> Option<u64> {
     unsafe { rdrand() }
 }
 
-pub(super) fn seed() -> Option<u64> {
+pub(super) fn seed(tries: u32) -> Option<u64> {
     if !std::arch::is_x86_feature_detected!("rdseed") {
         return None;
     }
     // SAFETY: the CPU has RDSEED.
-    unsafe { rdseed() }
+    unsafe { rdseed(tries) }
 }
 
 #[target_feature(enable = "rdrand")]
@@ -29,9 +29,9 @@ fn rdrand() -> Option<u64> {
 }
 
 #[target_feature(enable = "rdseed")]
-fn rdseed() -> Option<u64> {
+fn rdseed(tries: u32) -> Option<u64> {
     let mut value = 0;
-    (0..SEED_TRIES).find_map(|_| {
+    (0..tries).find_map(|_| {
         if _rdseed64_step(&mut value) == 1 {
             return Some(value);
         }

@@ -83,7 +83,7 @@ fn requests_of_any_length_are_filled() {
 }
 
 /// Frozen: a change of these bytes is a change of the documented stream, and needs a new version of
-/// the rekey's domain string.
+/// the rekey's personalization.
 #[test]
 fn the_stream_under_fixed_entropy_is_frozen() {
     let script = Script::synchronous();
@@ -103,9 +103,9 @@ fn the_stream_under_fixed_entropy_is_frozen() {
 }
 
 /// What a second implementation computes: `tests/reference/stream.py`.
-const FROZEN: &str = "40c9e4c4c5c05145867f2b249ac5b71f7073508751156df21a4a3fbdbdbcb42b\
-                      f3034d3c2a02f1a2aea5e92649822051cfdc9159a40a93f9e917d71152edd8f3\
-                      051695edadaf56ad003a1211c45238a2";
+const FROZEN: &str = "0059455f1b91ffece6496d1e24a8484b1ce1b522f4d2cb2f2445c54e766b1c95\
+                      c8edf4ede28b2308441afb0c5aabff7a2354b6abfc61843ec950c9241990f6d5\
+                      b34c38d2d477a19f7f85e25eb101326e";
 
 #[test]
 fn an_absorb_replaces_the_key_and_discards_the_buffer() {

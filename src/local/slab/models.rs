@@ -11,10 +11,7 @@ const DEAD: u32 = 0x7fff_fff0;
 /// A thread's use of the slab from its first request to its end.
 fn live() {
     let Some(seat) = take_seat(COPY) else { return };
-    assert_eq!(seat.busy.load(Ordering::Relaxed), FREE, "of the thread before");
-    let in_use = InUse::begin(&seat.busy);
     seat.used.is_mine();
-    drop(in_use);
     seat.give_back();
 }
 
@@ -28,24 +25,9 @@ fn a_generator_belongs_to_one_thread_at_a_time() {
 }
 
 #[test]
-fn a_thread_that_was_stopped_in_a_request_leaves_its_generator_free() {
-    explore("a thread that is cancelled in a request", 3, || {
-        let cancelled = thread::spawn(|| {
-            let Some(seat) = take_seat(COPY) else { return };
-            core::mem::forget(InUse::begin(&seat.busy));
-            seat.give_back();
-        });
-        live();
-        live();
-        cancelled.join().unwrap();
-    });
-}
-
-#[test]
 fn the_seat_of_a_dead_thread_is_taken_by_one() {
     explore("a seat that nobody gave back", 3, || {
         let seat = take_seat(COPY).unwrap();
-        core::mem::forget(InUse::begin(&seat.busy));
         seat.owner.store(DEAD, Ordering::Relaxed);
         UNARMED.fetch_add(1, Ordering::Relaxed);
         let other = thread::spawn(|| reclaim().map(|seat| &raw const *seat));
@@ -61,7 +43,6 @@ fn the_seat_of_a_dead_thread_is_taken_by_one() {
 fn reclaim() -> Option<&'static Seat> {
     let seat = &chunk(0)?[0];
     seat.take_from_dead(COPY).then(|| {
-        assert_eq!(seat.busy.load(Ordering::Relaxed), FREE);
         seat.used.is_mine();
         seat
     })

@@ -1,12 +1,12 @@
 //! The two words of the process, on pages of their own. In a model they are ordinary words.
 
-use super::super::page::Page;
-use crate::sync::AtomicU64;
+use super::super::page::{Page, WATCHED};
 #[cfg(all(test, loom))]
-use crate::sync::{self, Ordering};
+use crate::sync;
+use crate::sync::AtomicU64;
 
 /// The page of the word that looks read.
-pub(super) static WORD: Page = Page::new();
+pub(super) static WORD: &Page = &WATCHED.process;
 
 /// The page of the word that tells a drop from a copy: cleared in children, never dropped.
 pub(super) static INTACT: Page = Page::new();
@@ -14,20 +14,13 @@ pub(super) static INTACT: Page = Page::new();
 #[cfg(not(all(test, loom)))]
 #[inline(always)]
 pub(super) fn word() -> &'static AtomicU64 {
-    WORD.word::<0>()
+    WATCHED.process.word::<0>()
 }
 
 #[cfg(not(all(test, loom)))]
 #[inline(always)]
 pub(super) fn intact() -> &'static AtomicU64 {
     INTACT.word::<0>()
-}
-
-/// Whether the word that looks read is this one.
-#[cfg(not(all(test, loom)))]
-#[inline(always)]
-pub(super) fn holds(value: u64) -> bool {
-    WORD.holds::<0>(value)
 }
 
 #[cfg(all(test, loom))]
@@ -44,9 +37,4 @@ pub(super) fn word() -> &'static AtomicU64 {
 #[cfg(all(test, loom))]
 pub(super) fn intact() -> &'static AtomicU64 {
     &MODEL_OF_INTACT
-}
-
-#[cfg(all(test, loom))]
-pub(super) fn holds(value: u64) -> bool {
-    word().load(Ordering::Acquire) == value
 }
