@@ -176,6 +176,8 @@ mod environment;
 #[cfg(target_os = "linux")]
 mod errno;
 mod error;
+#[cfg(target_arch = "x86_64")]
+mod features;
 #[cfg(all(fuzzing, target_os = "linux"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -366,10 +366,11 @@ pub(super) unsafe fn groups(double_rounds: u32, key: &Key, first: u64, out: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::{self, Feature};
 
     #[test]
     fn no_vector_register_keeps_a_word_of_key_or_keystream() {
-        if !std::arch::is_x86_feature_detected!("avx2") {
+        if !features::has(Feature::Avx2) {
             return println!("SKIPPED: registers of the avx2 kernel: this CPU does not have it");
         }
         for whole in 1..=3 {

@@ -451,10 +451,11 @@ pub(super) unsafe fn groups(double_rounds: u32, key: &Key, first: u64, out: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::{self, Feature};
 
     #[test]
     fn no_vector_register_keeps_a_word_of_key_or_keystream() {
-        if !std::arch::is_x86_feature_detected!("avx512f") {
+        if !features::has(Feature::Avx512) {
             return println!("SKIPPED: registers of the avx512 kernel: this CPU does not have it");
         }
         for whole in 1..=4 {

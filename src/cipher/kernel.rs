@@ -12,6 +12,8 @@ use super::{Key, Rounds, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512, registers};
 #[cfg(target_arch = "x86_64")]
+use crate::features::{self, Feature};
+#[cfg(target_arch = "x86_64")]
 use crate::wipe::wipe;
 
 /// Up to here one block after the other beats all kernels.
@@ -76,9 +78,9 @@ impl Kernel {
         match self {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => std::arch::is_x86_feature_detected!("avx2"),
+            Self::Avx2 => features::has(Feature::Avx2),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => std::arch::is_x86_feature_detected!("avx512f"),
+            Self::Avx512 => features::has(Feature::Avx512),
         }
     }
 

@@ -11,6 +11,9 @@
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 use core::arch::asm;
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use crate::features::{self, Feature};
+
 /// Empties every vector register. Some nanoseconds.
 ///
 /// Those that only AVX-512 has, too: libc copies with them wherever the CPU has them.
@@ -25,7 +28,7 @@ pub(super) fn wipe() {
             )
         };
     }
-    if std::arch::is_x86_feature_detected!("avx512f") {
+    if features::has(Feature::Avx512) {
         // SAFETY: the CPU has AVX-512F, and all registers that change are named.
         unsafe {
             wipe!(
@@ -46,7 +49,7 @@ pub(super) fn wipe() {
                 "zmm31"
             )
         }
-    } else if std::arch::is_x86_feature_detected!("avx") {
+    } else if features::has(Feature::Avx) {
         // SAFETY: the CPU has AVX, and all registers that change are named.
         unsafe {
             wipe!(
@@ -107,7 +110,7 @@ pub(super) fn read(left: &mut [u8; 32 * 64]) {
             concat!($($move, " [{left} + 64 * ", $x, "], ", $register, $x, "\n",)*)
         };
     }
-    if std::arch::is_x86_feature_detected!("avx512f") {
+    if features::has(Feature::Avx512) {
         // SAFETY: the CPU has AVX-512F, and there is room for 32 registers.
         unsafe {
             asm!(
@@ -117,7 +120,7 @@ pub(super) fn read(left: &mut [u8; 32 * 64]) {
                 options(nostack),
             );
         }
-    } else if std::arch::is_x86_feature_detected!("avx") {
+    } else if features::has(Feature::Avx) {
         // SAFETY: the CPU has AVX, and there is room for 16 registers.
         unsafe {
             asm!(

@@ -40,21 +40,22 @@ pub(super) fn fill_seed(needed: bool, out: &mut [u8]) -> bool {
     draw(out, || words::seed(tries))
 }
 
-/// Draws words and holds them against the health rules.
+/// Draws whole words, and holds them against the health rules.
 fn draw(out: &mut [u8], mut word: impl FnMut() -> Option<u64>) -> bool {
     let mut before = 0;
-    for chunk in out.chunks_mut(8) {
-        let healthy = |w: &u64| *w != 0 && *w != u64::MAX && *w != before;
-        let Some(next) = word().filter(healthy) else {
-            out.zeroize();
-            return false;
-        };
-        before = next;
-        for (to, from) in chunk.iter_mut().zip(next.to_ne_bytes()) {
-            *to = from;
-        }
+    let (words, rest) = out.as_chunks_mut();
+    let drawn = rest.is_empty()
+        && words.iter_mut().all(|to: &mut [u8; 8]| {
+            let healthy = |w: &u64| *w != 0 && *w != u64::MAX && *w != before;
+            let Some(next) = word().filter(healthy) else { return false };
+            before = next;
+            *to = next.to_ne_bytes();
+            true
+        });
+    if !drawn {
+        out.zeroize();
     }
-    true
+    drawn
 }
 
 /// The time stamp counter, or 0. Tells nothing to anybody: clones start from the same value.

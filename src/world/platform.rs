@@ -33,7 +33,7 @@ pub(super) fn is_bare_metal() -> bool {
 
 #[cfg(target_arch = "x86_64")]
 fn cpu_denies_hypervisor() -> bool {
-    core::arch::x86_64::__cpuid(1).ecx & (1 << 31) == 0
+    !crate::features::has(crate::features::Feature::Hypervisor)
 }
 
 #[cfg(not(target_arch = "x86_64"))]

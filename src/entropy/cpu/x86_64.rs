@@ -2,12 +2,14 @@
 
 use core::arch::x86_64::{_rdrand64_step, _rdseed64_step};
 
+use crate::features::{self, Feature};
+
 /// Intel's guide asks for 10 attempts at RDRAND; RDSEED may run dry for longer.
 const RANDOM_TRIES: u32 = 10;
 pub(super) const SEED_TRIES: u32 = 64;
 
 pub(super) fn random() -> Option<u64> {
-    if !std::arch::is_x86_feature_detected!("rdrand") {
+    if !features::has(Feature::Rdrand) {
         return None;
     }
     // SAFETY: the CPU has RDRAND.
@@ -15,7 +17,7 @@ pub(super) fn random() -> Option<u64> {
 }
 
 pub(super) fn seed(tries: u32) -> Option<u64> {
-    if !std::arch::is_x86_feature_detected!("rdseed") {
+    if !features::has(Feature::Rdseed) {
         return None;
     }
     // SAFETY: the CPU has RDSEED.
