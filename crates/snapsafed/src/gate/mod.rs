@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod fake;
+mod link;
 mod netlink;
 mod nftables;
 mod none;
@@ -26,6 +27,9 @@ pub struct Config {
     /// Whether the rules are to be owned, where the kernel offers it. Otherwise whoever may change
     /// rules can remove them, which is noticed and repaired.
     pub owned: bool,
+    /// Whether a gate at the links is to have those that will come, where the kernel offers it.
+    /// Otherwise they are added as soon as they are noticed.
+    pub future_links: bool,
     /// Ports of this machine that stay reachable while the gate is shut: of an agent that the host
     /// talks with over the network. Packets pass in both directions, from and to anybody.
     pub control_ports: Vec<ControlPort>,
@@ -36,7 +40,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let kind = Kind::default();
-        Self { kind, owned: true, control_ports: Vec::new(), fake_state: None }
+        Self { kind, owned: true, future_links: true, control_ports: Vec::new(), fake_state: None }
     }
 }
 
@@ -47,6 +51,8 @@ pub enum Kind {
     /// A table of nf_tables that drops everything but loopback and control ports.
     #[default]
     Nftables,
+    /// The same, and tables that drop the frames of every link.
+    Link,
     /// No gate: for a host that cuts the network itself.
     None,
     /// A file, for tests.
@@ -109,6 +115,10 @@ pub fn open_gate(config: &Config) -> Result<Box<dyn Gate>> {
     match config.kind {
         Kind::Nftables => {
             Ok(Box::new(nftables::NfTables::open(&config.control_ports, config.owned)?))
+        }
+        Kind::Link => {
+            let Config { control_ports, owned, future_links, .. } = config;
+            Ok(Box::new(link::Link::open(control_ports, *owned, *future_links)?))
         }
         Kind::None => Ok(Box::new(none::NoGate)),
         Kind::Fake => match &config.fake_state {

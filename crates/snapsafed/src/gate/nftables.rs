@@ -24,7 +24,8 @@ use super::{ControlPort, Gate, Result, weaknesses};
 
 mod rules;
 
-use rules::{Chain, INET, OF_TABLE, TABLE};
+pub(super) use rules::{Chain, Devices, of_frames};
+use rules::{Family, HEADER_BYTES, OF_TABLE, TABLE};
 
 /// `NFNL_SUBSYS_NFTABLES`, in the high byte of a message's type.
 const SUBSYSTEM: u16 = 10;
@@ -54,7 +55,7 @@ const TRIES: usize = 8;
 
 /// The gate.
 pub(super) struct NfTables {
-    chains: Vec<Chain>,
+    tables: [Table; 2],
     kernel: Socket,
     watcher: Socket,
     queues: Queues,
@@ -62,7 +63,14 @@ pub(super) struct NfTables {
     flags: u32,
 }
 
-/// The table, as the kernel has it.
+/// A table as it is meant.
+struct Table {
+    family: Family,
+    /// None: there is to be no such table. One may be left, by a daemon that was told otherwise.
+    chains: Vec<Chain>,
+}
+
+/// A table as the kernel has it.
 struct Found {
     flags: u32,
     owner: Option<u32>,
@@ -76,6 +84,8 @@ impl Found {
     }
 }
 
+type Both = [Option<Found>; 2];
+
 impl NfTables {
     /// Changes nothing: a gate that was shut stays shut.
     pub(super) fn open(ports: &[ControlPort], owned: bool) -> Result<Self> {
@@ -84,41 +94,64 @@ impl NfTables {
                 .map_err(|error| format!("cannot talk with nf_tables: {error}"))
         };
         let (mut kernel, watcher) = (socket(0)?, socket(CHANGES)?);
-        let flags = if owned && accepts(&mut kernel, OWNED | PERSISTENT).is_ok() {
+        let flags = if owned && accepts(&mut kernel, Family::Inet, OWNED | PERSISTENT, &[]).is_ok()
+        {
             OWNED | PERSISTENT
         } else {
-            accepts(&mut kernel, 0).map_err(|errno| explain("use nf_tables", errno))?;
+            accepts(&mut kernel, Family::Inet, 0, &[])
+                .map_err(|errno| explain("use nf_tables", errno))?;
             0
         };
         let queues = Queues::open()?;
-        Ok(Self { chains: rules::chains(ports), kernel, watcher, queues, flags })
+        let chains = [rules::of_packets(ports), Vec::new()];
+        let mut chains = chains.into_iter();
+        let tables =
+            Family::ALL.map(|family| Table { family, chains: chains.next().unwrap_or_default() });
+        Ok(Self { tables, kernel, watcher, queues, flags })
+    }
+
+    /// Whether the kernel would stop frames by these chains.
+    pub(super) fn could_have(&mut self, chains: &[Chain]) -> std::result::Result<(), Errno> {
+        accepts(&mut self.kernel, Family::Netdev, self.flags, chains)
+    }
+
+    /// From the next shutting on the gate stops frames by these chains, too.
+    pub(super) fn cover(&mut self, chains: Vec<Chain>) {
+        self.tables[1].chains = chains;
+    }
+
+    fn find_both(&mut self) -> std::result::Result<Both, Errno> {
+        Ok([self.find(0)?, self.find(1)?])
     }
 
     /// The table, if there is one.
-    fn find(&mut self) -> std::result::Result<Option<Found>, Errno> {
+    fn find(&mut self, which: usize) -> std::result::Result<Option<Found>, Errno> {
+        let header = self.tables[which].family.header();
         let name = |to: &mut super::netlink::Attributes<'_>| to.string(OF_TABLE, TABLE);
-        let answer = match self.kernel.ask(GET_TABLE, 0, &INET, name) {
-            Err(Errno::NOENT) => return Ok(None),
+        let answer = match self.kernel.ask(GET_TABLE, 0, &header, name) {
+            // The latter: there are no tables of this family at all.
+            Err(Errno::NOENT | Errno::AFNOSUPPORT) => return Ok(None),
             answer => answer?,
         };
-        let Some(table) = answer.first().map(|message| message.attributes(INET.len())) else {
+        let Some(table) = answer.first().map(|message| message.attributes(HEADER_BYTES)) else {
             return Err(Errno::IO);
         };
         let (flags, owner) = (table.be32(TABLE_FLAGS).unwrap_or(0), table.be32(TABLE_OWNER));
-        let is_complete = self.has_all_chains()? && {
-            let listed = self.kernel.ask(GET_RULE, DUMP, &INET, name)?;
-            self.chains.iter().all(|chain| chain.has_its_rules(&listed))
+        let is_complete = self.has_all_chains(which)? && {
+            let listed = self.kernel.ask(GET_RULE, DUMP, &header, name)?;
+            self.tables[which].chains.iter().all(|chain| chain.has_its_rules(&listed))
         };
         Ok(Some(Found { flags, owner, is_complete }))
     }
 
-    fn has_all_chains(&mut self) -> std::result::Result<bool, Errno> {
-        for chain in &self.chains {
-            match self.kernel.ask(GET_CHAIN, 0, &INET, |to| chain.write_name(to)) {
+    fn has_all_chains(&mut self, which: usize) -> std::result::Result<bool, Errno> {
+        let Table { family, chains } = &self.tables[which];
+        for chain in chains {
+            match self.kernel.ask(GET_CHAIN, 0, &family.header(), |to| chain.write_name(to)) {
                 Err(Errno::NOENT) => return Ok(false),
                 answer => {
                     let described = answer?;
-                    let first = described.first().map(|message| message.attributes(INET.len()));
+                    let first = described.first().map(|message| message.attributes(HEADER_BYTES));
                     if !first.is_some_and(|description| chain.is(description)) {
                         return Ok(false);
                     }
@@ -128,44 +161,67 @@ impl NfTables {
         Ok(true)
     }
 
-    /// Puts the whole table in place of the one that is there.
-    fn replace(&mut self, is_there: bool) -> std::result::Result<(), Errno> {
+    /// Puts whole tables in place of those that are there.
+    fn replace(&mut self, found: &Both) -> std::result::Result<(), Errno> {
         let mut batch = begin();
-        if is_there {
-            batch.push(DELETE_TABLE, ACK, &INET, |to| to.string(OF_TABLE, TABLE));
-        }
-        push_table(&mut batch, TABLE, self.flags);
-        for chain in &self.chains {
-            batch.push(NEW_CHAIN, ACK | CREATE, &INET, |to| chain.write(to));
-        }
-        for chain in &self.chains {
-            for rule in &chain.rules {
-                let flags = ACK | CREATE | APPEND;
-                batch.push(NEW_RULE, flags, &INET, |to| chain.write_rule(rule, to));
+        for (table, found) in self.tables.iter().zip(found) {
+            if found.is_some() {
+                push_deletion(&mut batch, table.family);
+            }
+            if !table.chains.is_empty() {
+                push_table(&mut batch, table.family, TABLE, self.flags);
+                push_chains(&mut batch, table.family, &table.chains);
             }
         }
         self.kernel.commit(end(batch))
     }
 
+    /// Whatever is there of the gate, at once.
     fn remove(&mut self) -> std::result::Result<(), Errno> {
+        let found = self.find_both()?;
+        if found.iter().all(Option::is_none) {
+            return Ok(());
+        }
         let mut batch = begin();
-        batch.push(DELETE_TABLE, ACK, &INET, |to| to.string(OF_TABLE, TABLE));
+        for (table, _) in self.tables.iter().zip(&found).filter(|(_, found)| found.is_some()) {
+            push_deletion(&mut batch, table.family);
+        }
         self.kernel.commit(end(batch))
     }
 
-    /// Whether a table is as this process would make it.
-    fn is_ours(&self, found: &Found) -> bool {
-        found.is_in_force()
-            && found.flags == self.flags
-            && (self.flags & OWNED == 0 || found.owner == Some(self.kernel.port()))
+    /// One try. `true`: the kernel lists what was meant.
+    pub(super) fn try_to_shut(&mut self) -> std::result::Result<bool, Errno> {
+        let found = self.find_both()?;
+        if self.are_ours(&found) {
+            return Ok(true);
+        }
+        self.replace(&found)?;
+        // Read back, by the next round: only what the kernel lists is believed.
+        self.queues.gate_changed();
+        Ok(false)
+    }
+
+    /// Whether the tables are as this process would make them.
+    fn are_ours(&self, found: &Both) -> bool {
+        self.tables.iter().zip(found).all(|(table, found)| match found {
+            None => table.chains.is_empty(),
+            Some(found) => {
+                !table.chains.is_empty()
+                    && found.is_in_force()
+                    && found.flags == self.flags
+                    && (self.flags & OWNED == 0 || found.owner == Some(self.kernel.port()))
+            }
+        })
     }
 
     /// Whether a notification is about the gate's table, and not about what this process did.
     fn concerns(&self, message: &Message) -> bool {
         message.kind >> 8 == SUBSYSTEM
             && message.port != self.kernel.port()
-            && message.fixed::<4>().is_some_and(|header| header[0] == INET[0])
-            && message.attributes(INET.len()).string(OF_TABLE) == Some(TABLE)
+            && message.fixed::<HEADER_BYTES>().is_some_and(|header| {
+                Family::ALL.iter().any(|family| family.header()[0] == header[0])
+            })
+            && message.attributes(HEADER_BYTES).string(OF_TABLE) == Some(TABLE)
     }
 }
 
@@ -175,24 +231,7 @@ impl Gate for NfTables {
     }
 
     fn shut(&mut self) -> Result<()> {
-        let mut outcome = Err(Errno::BUSY);
-        for _ in 0..TRIES {
-            let found = self.find().map_err(|errno| explain("read the rules", errno))?;
-            if found.as_ref().is_some_and(|found| self.is_ours(found)) {
-                return Ok(());
-            }
-            outcome = self.replace(found.is_some());
-            match outcome {
-                // Read back, by the next round: only what the kernel lists is believed.
-                Ok(()) => self.queues.gate_changed(),
-                Err(Errno::NOENT | Errno::EXIST | Errno::INTR | Errno::AGAIN) => {}
-                Err(_) => break,
-            }
-        }
-        match outcome {
-            Err(errno) => Err(explain("shut the gate", errno)),
-            Ok(()) => Err("somebody undoes the gate as often as it is shut".into()),
-        }
+        insist(|| self.try_to_shut())
     }
 
     fn is_drained(&mut self) -> Result<bool> {
@@ -202,8 +241,9 @@ impl Gate for NfTables {
     fn open(&mut self) -> Result<()> {
         for _ in 0..TRIES {
             match self.remove() {
-                Ok(()) | Err(Errno::NOENT) => return Ok(()),
-                Err(Errno::INTR | Errno::AGAIN) => {}
+                Ok(()) => return Ok(()),
+                // Somebody else made or removed one of them meanwhile.
+                Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
                 Err(errno) => return Err(explain("open the gate", errno)),
             }
         }
@@ -211,8 +251,10 @@ impl Gate for NfTables {
     }
 
     fn holds(&mut self) -> Result<bool> {
-        let found = self.find().map_err(|errno| explain("read the rules", errno))?;
-        Ok(found.is_some_and(|found| found.is_in_force()))
+        let found = self.find_both().map_err(|errno| explain("read the rules", errno))?;
+        Ok(self.tables.iter().zip(&found).all(|(table, found)| {
+            table.chains.is_empty() || found.as_ref().is_some_and(Found::is_in_force)
+        }))
     }
 
     fn watch(&self) -> Option<BorrowedFd<'_>> {
@@ -239,31 +281,68 @@ impl Gate for NfTables {
     }
 
     fn weaknesses(&mut self) -> Vec<String> {
-        let mut found = weaknesses::of_this_machine();
-        if !self.is_owned() {
-            found.push(
-                "the rules are not owned by the daemon (Linux 6.9 offers it): whoever may change \
-                 rules can remove them, which is noticed and repaired, but not prevented"
-                    .into(),
-            );
-        }
-        found
+        weaknesses::of_packets(self.is_owned())
     }
 }
 
-/// Whether the kernel would make a table with these flags. A transaction without an end is checked
-/// and undone.
-fn accepts(kernel: &mut Socket, flags: u32) -> std::result::Result<(), Errno> {
+/// Tries until it has come true.
+pub(super) fn insist(mut attempt: impl FnMut() -> std::result::Result<bool, Errno>) -> Result<()> {
+    let mut outcome = Ok(false);
+    for _ in 0..TRIES {
+        outcome = attempt();
+        match outcome {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(Errno::NOENT | Errno::EXIST | Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => break,
+        }
+    }
+    match outcome {
+        Err(errno) => Err(explain("shut the gate", errno)),
+        Ok(_) => Err("somebody undoes the gate as often as it is shut".into()),
+    }
+}
+
+/// Whether the kernel would make a table with these flags and chains. A transaction without an end is
+/// checked and undone.
+fn accepts(
+    kernel: &mut Socket,
+    family: Family,
+    flags: u32,
+    chains: &[Chain],
+) -> std::result::Result<(), Errno> {
+    const PROBE: &str = "snapsafe-probe";
     let mut batch = begin();
-    push_table(&mut batch, "snapsafe-probe", flags);
+    push_table(&mut batch, family, PROBE, flags);
+    // Without their rules and policy: it passes everything while it is being checked.
+    for chain in chains {
+        let flags = ACK | CREATE;
+        batch.push(NEW_CHAIN, flags, &family.header(), |to| chain.write_probe(PROBE, to));
+    }
     kernel.commit(batch)
 }
 
-fn push_table(batch: &mut Messages, name: &str, flags: u32) {
-    batch.push(NEW_TABLE, ACK | CREATE | EXCLUSIVE, &INET, |to| {
+fn push_table(batch: &mut Messages, family: Family, name: &str, flags: u32) {
+    batch.push(NEW_TABLE, ACK | CREATE | EXCLUSIVE, &family.header(), |to| {
         to.string(OF_TABLE, name);
         to.be32(TABLE_FLAGS, flags);
     });
+}
+
+fn push_chains(batch: &mut Messages, family: Family, chains: &[Chain]) {
+    let header = family.header();
+    for chain in chains {
+        batch.push(NEW_CHAIN, ACK | CREATE, &header, |to| chain.write(to));
+    }
+    for chain in chains {
+        for rule in &chain.rules {
+            let flags = ACK | CREATE | APPEND;
+            batch.push(NEW_RULE, flags, &header, |to| chain.write_rule(rule, to));
+        }
+    }
+}
+
+fn push_deletion(batch: &mut Messages, family: Family) {
+    batch.push(DELETE_TABLE, ACK, &family.header(), |to| to.string(OF_TABLE, TABLE));
 }
 
 fn begin() -> Messages {
@@ -282,14 +361,13 @@ fn batch_header() -> [u8; 4] {
     [0, 0, 0, SUBSYSTEM as u8]
 }
 
-fn explain(what: &str, errno: Errno) -> String {
+pub(super) fn explain(what: &str, errno: Errno) -> String {
     let hint = match errno {
-        Errno::PERM => {
-            ": it takes CAP_NET_ADMIN, and no other process may own the table inet snapsafe"
-        }
+        Errno::PERM => ": it takes CAP_NET_ADMIN, and no other process may own the table snapsafe",
         Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT => {
             ": the kernel needs nf_tables with its inet family (CONFIG_NF_TABLES_INET)"
         }
+        Errno::FBIG => ": before Linux 6.17 a gate of kind \"link\" can have 256 links at most",
         _ => "",
     };
     format!("cannot {what} ({}){hint}", io::Error::from(errno))

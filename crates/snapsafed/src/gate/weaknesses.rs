@@ -1,4 +1,4 @@
-//! What gets past a gate of nf_tables' inet family on this machine, in words for an administrator.
+//! What gets past a gate of nf_tables on this machine, in words for an administrator.
 //!
 //! Looked for anew each time; what could not be looked at is said, too.
 
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::net::netlink::NETFILTER;
 
-use super::netlink::{DUMP, Socket};
+use super::netlink::{DUMP, Message, Socket};
 use super::queues::children;
 
 /// `RTM_GETLINK`, `struct ifinfomsg`, `IFLA_IFNAME`, `IFLA_LINKINFO` / `IFLA_INFO_KIND`,
@@ -22,25 +22,70 @@ const INFO_KIND: u16 = 1;
 const LINK_XDP: u16 = 43;
 const XDP_ATTACHED: u16 = 2;
 
-/// nf_tables' `NFT_MSG_GETFLOWTABLE`; `NFTA_FLOWTABLE_NAME`.
+/// `RTM_GETQDISC`, `struct tcmsg` (its index is where that of `ifinfomsg` is), `TCA_KIND`.
+const GET_QDISC: u16 = 38;
+const TCMSG_BYTES: usize = 20;
+const QDISC_KIND: u16 = 1;
+
+/// nf_tables' `NFT_MSG_GETFLOWTABLE`; `NFTA_FLOWTABLE_NAME` and `…_FLAGS`; `NFT_FLOWTABLE_HW_OFFLOAD`.
 const GET_FLOWTABLE: u16 = 10 << 8 | 23;
 const NFGENMSG: [u8; 4] = [0; 4];
 const FLOWTABLE_NAME: u16 = 2;
+const FLOWTABLE_FLAGS: u16 = 7;
+const FLOWTABLE_OF_HARDWARE: u32 = 1;
 
-pub(super) fn of_this_machine() -> Vec<String> {
+/// What gets past chains that stop packets.
+pub(super) fn of_packets(is_owned: bool) -> Vec<String> {
     let mut found = vec![
         "ARP passes: it is answered and asked while the gate is shut (no IP packet does)"
             .to_owned(),
     ];
-    found.extend(other_namespaces());
-    found.extend(links());
-    found.extend(flowtables());
+    found.extend(other_namespaces(
+        "what leaves them through this one is cut; what leaves through a device of their own (a \
+         physical one, macvlan) is not",
+    ));
+    found.extend(links(Reach::Packets));
+    found.extend(flowtables(Reach::Packets));
     found.extend(packet_sockets());
+    found.extend(changeable(is_owned));
     found
 }
 
+/// What gets past chains that stop frames.
+pub(super) fn of_frames(is_owned: bool) -> Vec<String> {
+    let mut found = vec![
+        "what does not pass the links' hooks is not stopped: AF_XDP sockets, netconsole, frames that \
+         programs of tc redirect from the entry of a link, and what hardware sends by itself"
+            .to_owned(),
+    ];
+    found.extend(other_namespaces(
+        "what leaves them through a link of this one is cut, macvlan included; what leaves through a \
+         device of their own (a physical one) is not",
+    ));
+    found.extend(links(Reach::Frames));
+    found.extend(entries());
+    found.extend(flowtables(Reach::Frames));
+    found.extend(changeable(is_owned));
+    found
+}
+
+/// What is stopped, of the two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Packets,
+    Frames,
+}
+
+fn changeable(is_owned: bool) -> Option<String> {
+    (!is_owned).then(|| {
+        "the rules are not owned by the daemon (Linux 6.9 offers it): whoever may change rules can \
+         remove them, which is noticed and repaired, but not prevented"
+            .into()
+    })
+}
+
 /// Network namespaces besides this process's: of processes, and named ones without any.
-fn other_namespaces() -> Vec<String> {
+fn other_namespaces(meaning: &str) -> Vec<String> {
     let own = fs::metadata("/proc/thread-self/ns/net").map(|meta| (meta.dev(), meta.ino())).ok();
     let (mut others, mut unknown) = (BTreeSet::new(), 0);
     let processes = children(Path::new("/proc")).filter(|path| {
@@ -58,11 +103,7 @@ fn other_namespaces() -> Vec<String> {
     others.retain(|namespace| Some(*namespace) != own);
     let mut words = Vec::new();
     if !others.is_empty() {
-        words.push(format!(
-            "{} other network namespace(s): what leaves them through this one is cut; what leaves \
-             through a device of their own (a physical one, macvlan) is not",
-            others.len()
-        ));
+        words.push(format!("{} other network namespace(s): {meaning}", others.len()));
     }
     if unknown > 0 {
         words.push(format!(
@@ -73,11 +114,14 @@ fn other_namespaces() -> Vec<String> {
     words
 }
 
-fn links() -> Vec<String> {
-    let listed = Socket::open(None, 0)
-        .ok()
-        .and_then(|mut kernel| kernel.ask(GET_LINK, DUMP, &[0; IFINFOMSG_BYTES], |_| {}).ok());
-    let Some(listed) = listed else {
+/// All links of this namespace.
+fn list_links() -> Option<Vec<Message>> {
+    let mut kernel = Socket::open(None, 0).ok()?;
+    kernel.ask(GET_LINK, DUMP, &[0; IFINFOMSG_BYTES], |_| {}).ok()
+}
+
+fn links(reach: Reach) -> Vec<String> {
+    let Some(listed) = list_links() else {
         return vec!["the links of this machine could not be listed".into()];
     };
     let mut words = Vec::new();
@@ -85,6 +129,7 @@ fn links() -> Vec<String> {
         let attributes = link.attributes(IFINFOMSG_BYTES);
         let name = attributes.string(LINK_NAME).unwrap_or("?");
         match attributes.nested(LINK_INFO).string(INFO_KIND) {
+            _ if reach == Reach::Frames => {}
             Some(kind @ ("macvlan" | "macvtap" | "ipvlan" | "ipvtap")) => words.push(format!(
                 "{name} is a {kind}: others of its kind on the same device, in namespaces or \
                  virtual machines, send past the rules"
@@ -102,13 +147,44 @@ fn links() -> Vec<String> {
     words
 }
 
-/// Established connections that are forwarded by a flow table skip all chains.
-fn flowtables() -> Option<String> {
+/// Links at whose entry filters of tc may be: what these redirect to another link skips its hook.
+/// (Programs that are attached without a queueing discipline, "tcx", are not listed by the kernel.)
+fn entries() -> Vec<String> {
+    let listed = Socket::open(None, 0)
+        .ok()
+        .and_then(|mut kernel| kernel.ask(GET_QDISC, DUMP, &[0; TCMSG_BYTES], |_| {}).ok());
+    let (Some(listed), Some(links)) = (listed, list_links()) else {
+        return vec!["filters at the entry of links (tc) could not be listed".into()];
+    };
+    let index = |message: &Message| {
+        message.fixed::<8>().map(|header| [4, 5, 6, 7].map(|at: usize| header[at]))
+    };
+    let has_entry = |link: &&Message| {
+        listed.iter().any(|qdisc| {
+            let kind = qdisc.attributes(TCMSG_BYTES).string(QDISC_KIND);
+            index(qdisc) == index(link) && matches!(kind, Some("ingress" | "clsact"))
+        })
+    };
+    let names = links.iter().filter(has_entry).map(|link| {
+        let name = link.attributes(IFINFOMSG_BYTES).string(LINK_NAME).unwrap_or("?");
+        format!("{name} has a place for filters at its entry (tc): frames that they redirect pass")
+    });
+    names.collect()
+}
+
+/// Established connections that are forwarded by a flow table skip all chains of packets; those of
+/// frames only where hardware forwards them.
+fn flowtables(reach: Reach) -> Option<String> {
     let mut kernel = Socket::open(Some(NETFILTER), 0).ok()?;
     let listed = kernel.ask(GET_FLOWTABLE, DUMP, &NFGENMSG, |_| {}).ok()?;
     let names: Vec<_> = listed
         .iter()
-        .filter_map(|table| table.attributes(NFGENMSG.len()).string(FLOWTABLE_NAME))
+        .map(|table| table.attributes(NFGENMSG.len()))
+        .filter(|table| {
+            let flags = table.be32(FLOWTABLE_FLAGS).unwrap_or(0);
+            reach == Reach::Packets || flags & FLOWTABLE_OF_HARDWARE != 0
+        })
+        .filter_map(|table| table.string(FLOWTABLE_NAME))
         .collect();
     (!names.is_empty()).then(|| {
         format!("flow table(s) {}: connections that they forward skip the rules", names.join(", "))

@@ -247,7 +247,8 @@ impl Machine {
         }
         match result {
             Ok(()) => {
-                let line = "somebody changed the gate; it is shut again".to_owned();
+                let line =
+                    "somebody changed the gate, or a link appeared; it is shut again".to_owned();
                 self.log(Severity::Error, line.clone());
                 self.memory.degraded.get_or_insert(line);
             }

@@ -13,8 +13,39 @@ use super::super::{ControlPort, Transport};
 
 pub(super) const TABLE: &str = "snapsafe";
 
-/// `struct nfgenmsg` of `NFPROTO_INET`.
-pub(super) const INET: [u8; 4] = [1, 0, 0, 0];
+/// The size of `struct nfgenmsg`, which begins with the family.
+pub(super) const HEADER_BYTES: usize = 4;
+
+/// Where the chains of a table are: each family has tables of its own, also by the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// IPv4 and IPv6, at the hooks of the protocols.
+    Inet,
+    /// Whatever a link sends and receives.
+    Netdev,
+}
+
+impl Family {
+    pub(super) const ALL: [Self; 2] = [Self::Inet, Self::Netdev];
+
+    /// `struct nfgenmsg`, with `NFPROTO_INET` or `NFPROTO_NETDEV`.
+    pub(super) fn header(self) -> [u8; HEADER_BYTES] {
+        match self {
+            Self::Inet => [1, 0, 0, 0],
+            Self::Netdev => [5, 0, 0, 0],
+        }
+    }
+}
+
+/// The links whose frames a chain sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) enum Devices {
+    /// Of a chain that is not about links.
+    None,
+    /// All there are and all that come, by a prefix that every name has (Linux 6.17).
+    Every,
+    Named(Vec<String>),
+}
 
 /// Earlier than connection tracking (-200), raw (-300) and defragmentation (-400).
 const PRIORITY: i32 = -450;
@@ -27,6 +58,9 @@ const CHAIN_POLICY: u16 = 5;
 const CHAIN_TYPE: u16 = 7;
 const HOOK_NUMBER: u16 = 1;
 const HOOK_PRIORITY: u16 = 2;
+const HOOK_DEVICES: u16 = 4;
+const DEVICE_NAME: u16 = 1;
+const DEVICE_PREFIX: u16 = 2;
 const RULE_CHAIN: u16 = 2;
 const RULE_EXPRESSIONS: u16 = 4;
 const LIST_ELEMENT: u16 = 1;
@@ -43,6 +77,7 @@ const REGISTER: u32 = 1;
 
 /// `NFT_META_…`.
 mod meta {
+    pub(super) const FRAME_PROTOCOL: u32 = 1;
     pub(super) const INPUT_INDEX: u32 = 4;
     pub(super) const OUTPUT_INDEX: u32 = 5;
     pub(super) const NETWORK_PROTOCOL: u32 = 15;
@@ -52,6 +87,10 @@ mod meta {
 /// `lo` has this number in every network namespace.
 const LOOPBACK: u32 = 1;
 
+/// `ETH_P_ARP` and `ETH_P_IPV6`.
+const FRAME_OF_ARP: u16 = 0x0806;
+const FRAME_OF_IPV6: u16 = 0x86dd;
+
 /// `NFPROTO_IPV6`, `IPPROTO_ICMPV6`, and the types of neighbour solicitation and advertisement.
 const IPV6: u8 = 10;
 const ICMPV6: u8 = 58;
@@ -59,9 +98,10 @@ const NEIGHBOUR_DISCOVERY: [u8; 2] = [135, 136];
 
 /// A chain that drops what it does not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chain {
+pub(in super::super) struct Chain {
     pub(super) name: &'static str,
     hook: u32,
+    devices: Devices,
     pub(super) rules: Vec<Rule>,
 }
 
@@ -86,18 +126,29 @@ pub(super) enum Step {
     Foreign,
 }
 
-/// All chains of the gate.
+/// The chains that stop packets.
 ///
 /// Output twice: before anybody else sees the packet, for the sender to be told; and after routing,
 /// since others may still redirect a packet that was to stay on the loopback device.
-pub(super) fn chains(ports: &[ControlPort]) -> Vec<Chain> {
-    let chain = |name, hook, rules| Chain { name, hook, rules };
-    let leaving = || rules(meta::OUTPUT_INDEX, Direction::Output, ports);
+pub(super) fn of_packets(ports: &[ControlPort]) -> Vec<Chain> {
+    let chain = |name, hook, rules| Chain { name, hook, devices: Devices::None, rules };
+    let leaving = || rules(Family::Inet, meta::OUTPUT_INDEX, Direction::Output, ports);
     vec![
-        chain("input", 1, rules(meta::INPUT_INDEX, Direction::Input, ports)),
+        chain("input", 1, rules(Family::Inet, meta::INPUT_INDEX, Direction::Input, ports)),
         chain("forward", 2, vec![vec![Step::Drop]]),
         chain("output", 3, leaving()),
         chain("postrouting", 4, leaving()),
+    ]
+}
+
+/// The chains that stop frames: before anybody but packet sockets and filters of tc and XDP sees
+/// those that come, and after everybody but filters of tc has seen those that leave.
+pub(in super::super) fn of_frames(devices: &Devices, ports: &[ControlPort]) -> Vec<Chain> {
+    let chain = |name, hook, rules| Chain { name, hook, devices: devices.clone(), rules };
+    let rules = |index, direction| rules(Family::Netdev, index, direction, ports);
+    vec![
+        chain("ingress", 0, rules(meta::INPUT_INDEX, Direction::Input)),
+        chain("egress", 1, rules(meta::OUTPUT_INDEX, Direction::Output)),
     ]
 }
 
@@ -107,16 +158,25 @@ enum Direction {
     Output,
 }
 
-fn rules(index: u32, direction: Direction, ports: &[ControlPort]) -> Vec<Rule> {
+fn rules(family: Family, index: u32, direction: Direction, ports: &[ControlPort]) -> Vec<Rule> {
     let mut rules =
         vec![vec![Step::Meta(index), Step::Is(LOOPBACK.to_ne_bytes().to_vec()), Step::Accept]];
     rules.extend(ports.iter().map(|port| control(direction, *port)));
-    // Without it nobody finds the control port over IPv6. (ARP is not seen by these chains.)
+    // Without these nobody finds the control port. (ARP is not seen by chains of packets.)
     if !ports.is_empty() {
-        rules.extend(NEIGHBOUR_DISCOVERY.map(neighbour_discovery));
+        rules.extend(NEIGHBOUR_DISCOVERY.map(|kind| neighbour_discovery(family, kind)));
+        if family == Family::Netdev {
+            let mut arp = frame_of(FRAME_OF_ARP).to_vec();
+            arp.push(Step::Accept);
+            rules.push(arp);
+        }
     }
     rules.push(vec![Step::Drop]);
     rules
+}
+
+fn frame_of(protocol: u16) -> [Step; 2] {
+    [Step::Meta(meta::FRAME_PROTOCOL), Step::Is(protocol.to_be_bytes().to_vec())]
 }
 
 fn control(direction: Direction, port: ControlPort) -> Rule {
@@ -138,28 +198,66 @@ fn control(direction: Direction, port: ControlPort) -> Rule {
     ]
 }
 
-fn neighbour_discovery(kind: u8) -> Rule {
-    vec![
-        Step::Meta(meta::NETWORK_PROTOCOL),
-        Step::Is(vec![IPV6]),
+fn neighbour_discovery(family: Family, kind: u8) -> Rule {
+    let is_ipv6 = match family {
+        Family::Inet => [Step::Meta(meta::NETWORK_PROTOCOL), Step::Is(vec![IPV6])],
+        // There the network protocol is that of the hook, whatever the frame carries.
+        Family::Netdev => frame_of(FRAME_OF_IPV6),
+    };
+    let is_of_this_kind = [
         Step::Meta(meta::TRANSPORT_PROTOCOL),
         Step::Is(vec![ICMPV6]),
         Step::Header { offset: 0, length: 1 },
         Step::Is(vec![kind]),
         Step::Accept,
-    ]
+    ];
+    is_ipv6.into_iter().chain(is_of_this_kind).collect()
+}
+
+impl Devices {
+    fn write(&self, to: &mut Attributes<'_>) {
+        match self {
+            Self::None => {}
+            Self::Every => to.nest(HOOK_DEVICES, |list| list.string(DEVICE_PREFIX, "")),
+            Self::Named(names) => to.nest(HOOK_DEVICES, |list| {
+                names.iter().for_each(|name| list.string(DEVICE_NAME, name));
+            }),
+        }
+    }
+
+    /// Whether none of them is missing from the kernel's description. Links that have gone may still
+    /// be listed.
+    fn are_in(&self, hook: Parsed<'_>) -> bool {
+        let listed = hook.nested(HOOK_DEVICES);
+        let has = |kind, name: &str| {
+            listed.iter().any(|(k, value)| {
+                k == kind && value.strip_suffix(&[0]).unwrap_or(value) == name.as_bytes()
+            })
+        };
+        match self {
+            Self::None => true,
+            Self::Every => has(DEVICE_PREFIX, ""),
+            Self::Named(names) => names.iter().all(|name| has(DEVICE_NAME, name)),
+        }
+    }
 }
 
 impl Chain {
     /// The attributes that make it.
     pub(super) fn write(&self, to: &mut Attributes<'_>) {
-        to.string(OF_TABLE, TABLE);
+        self.write_probe(TABLE, to);
+        to.be32(CHAIN_POLICY, DROP);
+    }
+
+    /// The same in another table, where it drops nothing.
+    pub(super) fn write_probe(&self, table: &str, to: &mut Attributes<'_>) {
+        to.string(OF_TABLE, table);
         to.string(CHAIN_NAME, self.name);
         to.nest(CHAIN_HOOK, |hook| {
             hook.be32(HOOK_NUMBER, self.hook);
             hook.be32(HOOK_PRIORITY, PRIORITY as u32);
+            self.devices.write(hook);
         });
-        to.be32(CHAIN_POLICY, DROP);
         to.string(CHAIN_TYPE, "filter");
     }
 
@@ -174,6 +272,7 @@ impl Chain {
         description.string(CHAIN_NAME) == Some(self.name)
             && hook.be32(HOOK_NUMBER) == Some(self.hook)
             && hook.be32(HOOK_PRIORITY) == Some(PRIORITY as u32)
+            && self.devices.are_in(hook)
             && description.be32(CHAIN_POLICY) == Some(DROP)
             && description.string(CHAIN_TYPE) == Some("filter")
     }
@@ -190,7 +289,7 @@ impl Chain {
     pub(super) fn has_its_rules(&self, listed: &[Message]) -> bool {
         let found = listed
             .iter()
-            .map(|message| message.attributes(INET.len()))
+            .map(|message| message.attributes(HEADER_BYTES))
             .filter(|rule| rule.string(RULE_CHAIN) == Some(self.name))
             .map(read_rule);
         found.eq(self.rules.iter().cloned())
