@@ -1,7 +1,8 @@
-//! The gate of nf_tables, in network namespaces of its own. As root only.
+//! The gates of nf_tables, in network namespaces of its own. As root only.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, reason = "tests")]
 
+mod link;
 mod namespace;
 mod owners;
 mod queues;

@@ -66,6 +66,11 @@ impl Namespace {
         self.program("nft", arguments)
     }
 
+    /// By which `ip` knows it.
+    pub(crate) fn thread(&self) -> i32 {
+        self.thread
+    }
+
     /// A link to another namespace, up, without duplicate address detection: `number` gives the
     /// networks 10.N.0.0/24 and fd00:N::/64, in which this side is .1 and the other .2.
     pub(crate) fn link(&self, other: &Self, number: u8) {

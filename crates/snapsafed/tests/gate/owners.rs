@@ -4,8 +4,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use snapsafed::gate::{Config, Gate};
+use snapsafed::gate::{Config, Gate, Kind};
 
+use crate::link::{link_gates, send_frame};
 use crate::namespace::{Namespace, mac_bytes};
 use crate::traffic::{Flow, Gauge};
 use crate::{gate, guest_and_outside, namespaces, open, ordinary, say, try_nft};
@@ -119,6 +120,11 @@ fn stays_shut_and_is_adopted(guest: &Namespace, outside: &Namespace, config: &Co
     flow.try_in_vain();
     assert_eq!(gauge.count(), 0);
     let config = config.clone();
+    let is_at_the_links = config.kind == Kind::Link;
+    if is_at_the_links {
+        send_frame(guest, "veth1", mac_bytes(1, 1), b"shut");
+        assert_eq!(gauge.frames().len(), 0);
+    }
     guest.run(move || {
         let mut gate = gate(&config);
         assert!(gate.holds().unwrap(), "the killed process's rules are in force");
@@ -129,6 +135,10 @@ fn stays_shut_and_is_adopted(guest: &Namespace, outside: &Namespace, config: &Co
         assert!(gate.holds().unwrap());
     });
     flow.try_in_vain();
+    if is_at_the_links {
+        send_frame(guest, "veth1", mac_bytes(1, 1), b"shut");
+        assert_eq!(gauge.frames().len(), 0);
+    }
     assert_eq!(gauge.count(), 0);
     open(guest);
     assert_eq!(flow.arrives_and_before_it(), 0);
@@ -140,6 +150,17 @@ fn a_killed_owner_leaves_the_gate_shut_and_the_next_one_adopts_it() {
     let Some([guest, outside]) = guest_and_outside(proof) else { return };
     if guest.run(move || owned(proof).is_some()) {
         stays_shut_and_is_adopted(&guest, &outside, &Config::default());
+    }
+}
+
+#[test]
+fn a_gate_at_the_links_stays_shut_when_its_daemon_is_killed_and_the_next_one_adopts_it() {
+    let proof = "a killed daemon, at the links";
+    let Some([guest, outside]) = guest_and_outside(proof) else { return };
+    for config in link_gates(proof, &guest) {
+        for owned in [guest.run(move || owned(proof).is_some()), false] {
+            stays_shut_and_is_adopted(&guest, &outside, &Config { owned, ..config.clone() });
+        }
     }
 }
 

@@ -5,12 +5,11 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use snapsafed::gate::Config;
 
 use crate::namespace::mac_bytes;
-use crate::traffic::{Flow, Gauge};
+use crate::traffic::{Flow, Gauge, times};
 use crate::{gate, guest_and_outside, namespaces, open, ordinary, say, shut};
 
 #[test]
@@ -190,25 +189,6 @@ fn a_gate_whose_rules_are_replaced_lets_no_packet_of_a_flood_through() {
 #[test]
 fn how_long_shutting_and_opening_take() {
     let Some([guest, _outside]) = guest_and_outside("times") else { return };
-    let times = guest.run(|| {
-        let mut gate = gate(&Config::default());
-        let mut times = [const { Vec::new() }; 4];
-        for _ in 0..21 {
-            let mut time = |kind: usize, work: &mut dyn FnMut()| {
-                let start = Instant::now();
-                work();
-                times[kind].push(start.elapsed());
-            };
-            time(0, &mut || gate.shut().unwrap());
-            time(1, &mut || gate.shut().unwrap());
-            time(2, &mut || while !gate.is_drained().unwrap() {});
-            time(3, &mut || gate.open().unwrap());
-        }
-        times
-    });
-    let [shut, again, drained, open] = times.map(|mut times: Vec<Duration>| {
-        times.sort();
-        format!("{:?} (at most {:?})", times[times.len() / 2], times[times.len() - 1])
-    });
-    say(&format!("gate: shut {shut}; again {again}; empty queues {drained}; open {open}"));
+    let times = guest.run(|| times(gate(&Config::default()).as_mut()));
+    say(&format!("gate: {times}"));
 }

@@ -1,17 +1,19 @@
-//! What goes over the links, and what is seen of it.
+//! What goes over the links, what is seen of it, and how long it takes to stop it.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{
     AddressFamily, RecvFlags, SocketFlags, SocketType, eth, recv, socket_with, sockopt,
 };
 
+use snapsafed::gate::Gate;
+
 use crate::namespace::Namespace;
 
-/// Sees the IP packets of one sender that reach a namespace.
+/// Sees the frames of one sender that reach a namespace.
 pub(crate) struct Gauge {
     socket: OwnedFd,
     sender: [u8; 6],
@@ -38,15 +40,21 @@ impl Gauge {
 
     /// Those since the last look, from the first byte of their IP header.
     pub(crate) fn packets(&mut self) -> Vec<Vec<u8>> {
+        let is_ip = |frame: &Vec<u8>| matches!(frame[..2], [0x08, 0x00] | [0x86, 0xdd]);
+        let frames = self.frames();
+        frames.into_iter().filter(is_ip).map(|mut frame| frame.split_off(2)).collect()
+    }
+
+    /// Frames of any kind since the last look, from the two bytes of their type.
+    pub(crate) fn frames(&mut self) -> Vec<Vec<u8>> {
         let mut frame = [0; 2048];
-        let mut packets = Vec::new();
+        let mut frames = Vec::new();
         while let Ok((length, _)) = recv(&self.socket, &mut frame[..], RecvFlags::empty()) {
-            let is_ip = length >= 14 && matches!(frame[12..14], [0x08, 0x00] | [0x86, 0xdd]);
-            if is_ip && frame[6..12] == self.sender {
-                packets.push(frame[14..length].to_vec());
+            if length >= 14 && frame[6..12] == self.sender {
+                frames.push(frame[12..length].to_vec());
             }
         }
-        packets
+        frames
     }
 }
 
@@ -104,4 +112,25 @@ impl<'a> Flow<'a> {
             }
         }
     }
+}
+
+/// What a gate's moves take, in words.
+pub(crate) fn times(gate: &mut dyn Gate) -> String {
+    let mut times = [const { Vec::new() }; 4];
+    for _ in 0..21 {
+        let mut time = |kind: usize, work: &mut dyn FnMut()| {
+            let start = Instant::now();
+            work();
+            times[kind].push(start.elapsed());
+        };
+        time(0, &mut || gate.shut().unwrap());
+        time(1, &mut || gate.shut().unwrap());
+        time(2, &mut || while !gate.is_drained().unwrap() {});
+        time(3, &mut || gate.open().unwrap());
+    }
+    let [shut, again, drained, open] = times.map(|mut times: Vec<Duration>| {
+        times.sort();
+        format!("{:?} (at most {:?})", times[times.len() / 2], times[times.len() - 1])
+    });
+    format!("shut {shut}; again {again}; empty queues {drained}; open {open}")
 }
