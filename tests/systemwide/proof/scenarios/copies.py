@@ -5,13 +5,17 @@ from collections import Counter
 
 from ..beacons import first_packet_after, ids
 from ..machine import Machine
-from ..pcap import ARP
+from ..pcap import ARP, RARP, Wire
 from . import Scenario, Scene
 
 #: Those without whose answers the network stays cut.
 REQUIRED = ("beacon", "connection", "patient")
 #: How long clones are watched, in seconds.
 WATCH = 2.0
+#: Makes the kernel look for the gateway's link address.
+ASK_FOR_THE_NEIGHBOUR = "ip neigh replace 10.0.2.2 dev eth0 lladdr 52:55:0a:00:02:02 nud probe"
+#: Where the daemon's configuration is.
+CONFIGURATION = "/etc/snapsafe/snapsafed.toml"
 
 
 def control(scene: Scene) -> None:
@@ -72,10 +76,50 @@ def _thaw(scene: Scene, clone: Machine, name: str) -> Counter:
     return Counter(dict.fromkeys(ids(wire), 1))
 
 
+def links(scene: Scene) -> None:
+    """The gate at the links: a quiesced machine and its clones are silent altogether."""
+    laboratory = scene.laboratory
+    with scene.machine(counter=True) as original:
+        original.run(f"printf '[gate]\\nkind = \"link\"\\n' >{CONFIGURATION}; systemctl restart snapsafed")
+        original.wait_until_listening()
+        before, old = _network(original), original.journal_of("beacon")["id"]
+        scene.quiesce(original)
+        gate = original.run("snapsafectl status").out
+        scene.check("Its gate is at the links, and names neither ARP nor packet sockets as what passes.",
+                    "link" in gate and "ARP" not in gate and "AF_PACKET" not in gate)
+        _is_mute(scene, original, len(original.wire.packets), "The original")
+        snapshot = laboratory.save(original, scene.folder / "snapshot", has_counter=True)
+        original.resume()
+        answer = original.ask("UNQUIESCE 30000 resumed")
+        original.wait_for("packets flow", lambda: original.packets_in(0.5).ip)
+        kept = original.journal_of("beacon")["id"] == old and _network(original) == before
+        scene.check(f"The original goes on, with its id, routes and addresses: {answer}",
+                    kept and answer.startswith("OK running") and "outcome=resumed" in answer)
+    with laboratory.clone(scene.folder / "clone-1", snapshot) as clone:
+        _is_mute(scene, clone, 0, "A clone, from its first instruction on,")
+        scene.check("Its routes and addresses are those of the original.", _network(clone) == before)
+        given = _thaw(scene, clone, "The clone")
+        scene.check("Its session id is not the original's.", given and old not in given)
+
+
+def _network(machine: Machine) -> str:
+    return machine.run("ip -o address; ip -4 route show table all; ip -6 route show table all").out
+
+
+def _is_mute(scene: Scene, machine: Machine, since: int, name: str) -> None:
+    """No frame of any kind leaves it, though it is made to ask for a neighbour. QEMU's own RARP is not its."""
+    machine.run(ASK_FOR_THE_NEIGHBOUR)
+    time.sleep(WATCH)
+    wire = Wire(machine.wire.packets[since:])
+    frames = len(wire.packets) - wire.counts[RARP]
+    scene.check(f"{name} sends {frames} frames of any kind, QEMU's RARP apart ({wire}).", frames == 0,
+                packets=dict(wire.counts))
+
+
 def _arp(scene: Scene, clone: Machine) -> None:
     """Whether a quiesced machine asks for link addresses, if the kernel wants to know one."""
     before = clone.wire.counts[ARP]
-    clone.run("ip neigh replace 10.0.2.2 dev eth0 lladdr 52:55:0a:00:02:02 nud probe")
+    clone.run(ASK_FOR_THE_NEIGHBOUR)
     time.sleep(1)
     asked = clone.wire.counts[ARP] - before
     scene.note(f"ARP {'passes' if asked else 'does not pass'} the gate: {asked} packets of a kernel that was made to "
@@ -112,6 +156,7 @@ SCENARIOS = (
     Scenario("control", "without snapsafed, clones of one snapshot repeat a session id on the wire", control),
     Scenario("quiesced", "clones of a quiesced machine send nothing before applications answered, and repeat no id",
              quiesced),
+    Scenario("links", "with the gate at the links a quiesced machine and its clones send no frame of any kind", links),
     Scenario("unannounced", "clones of a snapshot that nobody announced notice, and adapt behind a shut gate",
              unannounced),
 )
