@@ -1,3 +1,4 @@
 mod driver;
 mod failures;
 mod properties;
+mod refusals;
