@@ -42,7 +42,7 @@ impl Driver {
         let world = World::open(&config.witnesses, now);
         let facts = Facts { now, generation: page.generation(), counter: world.counter() };
         // Without a gate there is nothing in the kernel that a daemon could have left.
-        let is_shut = config.gate.kind != gate::Kind::None && gate.holds() == Ok(true);
+        let is_shut = config.gate.kind != gate::Kind::None && gate.is_there() == Ok(true);
         let memory = Memory::read(&runtime.memory());
         let again = !matches!(memory, Ok(None));
         let beginning = begin(&config, &runtime, memory, is_shut, facts)?;

@@ -64,13 +64,18 @@ impl Link {
             None
         } else {
             let some = of_frames(&Devices::Named(vec!["lo".into()]), ports);
-            tables.could_have(&some).map_err(|errno| match errno {
-                Errno::PERM => explain("use nf_tables", errno),
-                _ => format!("cannot stop frames of links ({}): {NEEDS}", io::Error::from(errno)),
-            })?;
+            tables.could_have(&some).map_err(refusal)?;
             Some(Named::open(ports, &tables)?)
         };
         Ok(Self { tables, named, has_control_ports: !ports.is_empty() })
+    }
+}
+
+/// What to do, in words.
+fn refusal(errno: Errno) -> String {
+    match errno {
+        Errno::PERM => explain("use nf_tables", errno),
+        _ => format!("cannot stop frames of links ({}): {NEEDS}", io::Error::from(errno)),
     }
 }
 
@@ -170,6 +175,10 @@ impl Gate for Link {
         self.tables.holds()
     }
 
+    fn is_there(&mut self) -> Result<bool> {
+        self.tables.is_there()
+    }
+
     fn watch(&self) -> Option<BorrowedFd<'_>> {
         match &self.named {
             Some(named) => Some(named.changes.as_fd()),
@@ -202,5 +211,19 @@ impl Gate for Link {
             );
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_cannot_do_it_is_refused_with_what_it_needs_and_what_does_without() {
+        let why = refusal(Errno::OPNOTSUPP);
+        for word in ["Linux 5.16", "CONFIG_NETFILTER_EGRESS", "Kind \"nftables\" does without"] {
+            assert!(why.contains(word), "{word}: {why}");
+        }
+        assert!(refusal(Errno::PERM).contains("CAP_NET_ADMIN"));
     }
 }

@@ -152,6 +152,12 @@ pub trait Gate {
     /// Also where a process before this one made them.
     fn holds(&mut self) -> Result<bool>;
 
+    /// Whether anything of it is there, whole or not. A process before this one may have left it, of
+    /// another kind or before a link appeared: a network that is cut in part is not an open one.
+    fn is_there(&mut self) -> Result<bool> {
+        self.holds()
+    }
+
     /// Becomes readable when somebody may have changed the rules. After that `changed` is called.
     fn watch(&self) -> Option<BorrowedFd<'_>>;
 

@@ -257,6 +257,11 @@ impl Gate for NfTables {
         }))
     }
 
+    fn is_there(&mut self) -> Result<bool> {
+        let found = self.find_both().map_err(|errno| explain("read the rules", errno))?;
+        Ok(found.iter().any(Option::is_some))
+    }
+
     fn watch(&self) -> Option<BorrowedFd<'_>> {
         Some(self.watcher.as_fd())
     }

@@ -285,8 +285,9 @@ fn loopback_works_behind_a_gate_at_the_links() {
 #[test]
 fn a_control_port_is_found_and_reached_through_a_gate_at_the_links() {
     let proof = "control ports at the links";
-    let Some([guest, outside]) = guest_and_outside(proof) else { return };
-    for config in link_gates(proof, &guest) {
+    let Some([probe]) = namespaces(proof) else { return };
+    for config in link_gates(proof, &probe) {
+        let Some([guest, outside]) = guest_and_outside(proof) else { return };
         let config = Config { control_ports: vec!["udp/9001".parse().unwrap()], ..config };
         shut(&guest, &config);
         // Nobody knows the other's hardware address.
@@ -446,6 +447,50 @@ fn a_gate_of_another_kind_leaves_nothing_of_the_one_before() {
             assert_eq!(arrives_and_before_it(&mut gauge, send), 0, "{config:?}");
             open(&guest);
         }
+    }
+}
+
+#[test]
+fn what_another_kind_of_gate_left_is_found_though_it_does_not_hold() {
+    let proof = "what is left of another gate";
+    let Some([guest, _outside]) = guest_and_outside(proof) else { return };
+    for config in link_gates(proof, &guest) {
+        let found = |config: &Config| {
+            let config = config.clone();
+            guest.run(move || {
+                let mut gate = gate(&config);
+                (gate.is_there().unwrap(), gate.holds().unwrap())
+            })
+        };
+        assert_eq!(found(&config), (false, false));
+        shut(&guest, &Config::default());
+        assert_eq!(found(&config), (true, false), "frames pass");
+        shut(&guest, &config);
+        assert_eq!(found(&config), (true, true));
+        assert_eq!(found(&Config::default()), (true, true));
+        open(&guest);
+    }
+}
+
+#[test]
+fn more_links_than_a_chain_can_name_are_refused_with_the_number() {
+    let proof = "hundreds of links";
+    let Some([guest]) = namespaces(proof) else { return };
+    let gates = link_gates(proof, &guest);
+    for number in 0..(if gates.is_empty() { 0 } else { 129 }) {
+        guest.ip(&format!("link add left{number} type veth peer right{number}"));
+    }
+    for config in gates {
+        guest.run(move || {
+            let mut gate = gate(&config);
+            match gate.shut() {
+                Ok(()) => assert!(config.future_links && gate.holds().unwrap()),
+                Err(why) => {
+                    assert!(!config.future_links && why.contains("256 links"), "{why}");
+                    assert!(!gate.holds().unwrap());
+                }
+            }
+        });
     }
 }
 
