@@ -1,4 +1,5 @@
-//! The gate of nf_tables: a table whose chains drop everything but loopback and control ports.
+//! The gate of nf_tables: a table whose chains drop everything but loopback and control ports; and what
+//! the gate at the links needs of it, a second table that does so with frames.
 //!
 //! Spoken over netlink, for the cut and the opening are in the path of every snapshot and every
 //! clone: starting `nft` takes longer than all of it.
@@ -9,7 +10,7 @@
 //! ordinary one: changes are noticed (`watch`) and repaired. Owned without being persistent is
 //! never used: the kernel would open the gate when the daemon dies.
 //!
-//! **How it changes.** In one transaction always: the old table goes and the new one comes, with
+//! **How it changes.** In one transaction always: the old tables go and the new ones come, with
 //! the new chains' hooks in place before the old ones leave. There is no moment without a drop rule.
 
 use std::io;
@@ -18,7 +19,7 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::net::netlink::NETFILTER;
 
-use super::netlink::{ACK, APPEND, CREATE, DUMP, EXCLUSIVE, Message, Messages, Socket};
+use super::netlink::{ACK, APPEND, Attributes, CREATE, DUMP, EXCLUSIVE, Message, Messages, Socket};
 use super::queues::Queues;
 use super::{ControlPort, Gate, Result, weaknesses};
 
@@ -103,10 +104,10 @@ impl NfTables {
             0
         };
         let queues = Queues::open()?;
-        let chains = [rules::of_packets(ports), Vec::new()];
-        let mut chains = chains.into_iter();
-        let tables =
-            Family::ALL.map(|family| Table { family, chains: chains.next().unwrap_or_default() });
+        let tables = [
+            Table { family: Family::Inet, chains: rules::of_packets(ports) },
+            Table { family: Family::Netdev, chains: Vec::new() },
+        ];
         Ok(Self { tables, kernel, watcher, queues, flags })
     }
 
@@ -124,20 +125,27 @@ impl NfTables {
         Ok([self.find(0)?, self.find(1)?])
     }
 
-    /// The table, if there is one.
-    fn find(&mut self, which: usize) -> std::result::Result<Option<Found>, Errno> {
+    fn exists(&mut self, which: usize) -> std::result::Result<bool, Errno> {
+        Ok(self.describe(which)?.is_some())
+    }
+
+    /// What the kernel says of the table, if there is one.
+    fn describe(&mut self, which: usize) -> std::result::Result<Option<Message>, Errno> {
         let header = self.tables[which].family.header();
-        let name = |to: &mut super::netlink::Attributes<'_>| to.string(OF_TABLE, TABLE);
-        let answer = match self.kernel.ask(GET_TABLE, 0, &header, name) {
+        match self.kernel.ask(GET_TABLE, 0, &header, |to| to.string(OF_TABLE, TABLE)) {
             // The latter: there are no tables of this family at all.
-            Err(Errno::NOENT | Errno::AFNOSUPPORT) => return Ok(None),
-            answer => answer?,
-        };
-        let Some(table) = answer.first().map(|message| message.attributes(HEADER_BYTES)) else {
-            return Err(Errno::IO);
-        };
+            Err(Errno::NOENT | Errno::AFNOSUPPORT) => Ok(None),
+            answer => answer?.into_iter().next().map(Some).ok_or(Errno::IO),
+        }
+    }
+
+    fn find(&mut self, which: usize) -> std::result::Result<Option<Found>, Errno> {
+        let Some(description) = self.describe(which)? else { return Ok(None) };
+        let table = description.attributes(HEADER_BYTES);
+        let header = self.tables[which].family.header();
         let (flags, owner) = (table.be32(TABLE_FLAGS).unwrap_or(0), table.be32(TABLE_OWNER));
         let is_complete = self.has_all_chains(which)? && {
+            let name = |to: &mut Attributes<'_>| to.string(OF_TABLE, TABLE);
             let listed = self.kernel.ask(GET_RULE, DUMP, &header, name)?;
             self.tables[which].chains.iter().all(|chain| chain.has_its_rules(&listed))
         };
@@ -178,15 +186,15 @@ impl NfTables {
 
     /// Whatever is there of the gate, at once.
     fn remove(&mut self) -> std::result::Result<(), Errno> {
-        let found = self.find_both()?;
-        if found.iter().all(Option::is_none) {
-            return Ok(());
-        }
         let mut batch = begin();
-        for (table, _) in self.tables.iter().zip(&found).filter(|(_, found)| found.is_some()) {
-            push_deletion(&mut batch, table.family);
+        let mut is_open = true;
+        for which in 0..self.tables.len() {
+            if self.exists(which)? {
+                push_deletion(&mut batch, self.tables[which].family);
+                is_open = false;
+            }
         }
-        self.kernel.commit(end(batch))
+        if is_open { Ok(()) } else { self.kernel.commit(end(batch)) }
     }
 
     /// One try. `true`: the kernel lists what was meant.
@@ -219,7 +227,7 @@ impl NfTables {
         message.kind >> 8 == SUBSYSTEM
             && message.port != self.kernel.port()
             && message.fixed::<HEADER_BYTES>().is_some_and(|header| {
-                Family::ALL.iter().any(|family| family.header()[0] == header[0])
+                self.tables.iter().any(|table| table.family.header()[0] == header[0])
             })
             && message.attributes(HEADER_BYTES).string(OF_TABLE) == Some(TABLE)
     }
@@ -258,8 +266,8 @@ impl Gate for NfTables {
     }
 
     fn is_there(&mut self) -> Result<bool> {
-        let found = self.find_both().map_err(|errno| explain("read the rules", errno))?;
-        Ok(found.iter().any(Option::is_some))
+        let explain = |errno| explain("read the rules", errno);
+        Ok(self.exists(0).map_err(explain)? || self.exists(1).map_err(explain)?)
     }
 
     fn watch(&self) -> Option<BorrowedFd<'_>> {

@@ -26,8 +26,6 @@ pub(super) enum Family {
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 2] = [Self::Inet, Self::Netdev];
-
     /// `struct nfgenmsg`, with `NFPROTO_INET` or `NFPROTO_NETDEV`.
     pub(super) fn header(self) -> [u8; HEADER_BYTES] {
         match self {
