@@ -10,6 +10,9 @@ from harness.errors import GuestFailure
 from ..laboratory import Laboratory
 from ..machine import Machine
 
+#: Where the daemon's configuration is.
+CONFIGURATION = "/etc/snapsafe/snapsafed.toml"
+
 
 @dataclass
 class Scene:
@@ -28,6 +31,10 @@ class Scene:
 
     def machine(self, name: str = "original", counter: bool = False) -> Machine:
         return self.laboratory.machine(self.folder / name, counter)
+
+    def put_the_gate_at_the_links(self, machine: Machine) -> None:
+        machine.run(f"printf '[gate]\\nkind = \"link\"\\n' >{CONFIGURATION}; systemctl restart snapsafed")
+        machine.wait_until_listening()
 
     def quiesce(self, machine: Machine) -> None:
         answer = machine.ask("QUIESCE 30000")

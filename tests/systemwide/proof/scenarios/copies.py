@@ -15,8 +15,6 @@ REQUIRED = ("beacon", "connection", "patient")
 WATCH = 2.0
 #: Makes the kernel look for the gateway's link address.
 ASK_FOR_THE_NEIGHBOUR = "ip neigh replace 10.0.2.2 dev eth0 lladdr 52:55:0a:00:02:02 nud probe"
-#: Where the daemon's configuration is.
-CONFIGURATION = "/etc/snapsafe/snapsafed.toml"
 
 
 def control(scene: Scene) -> None:
@@ -81,8 +79,7 @@ def links(scene: Scene) -> None:
     """The gate at the links: a quiesced machine and its clones are silent altogether."""
     laboratory = scene.laboratory
     with scene.machine(counter=True) as original:
-        original.run(f"printf '[gate]\\nkind = \"link\"\\n' >{CONFIGURATION}; systemctl restart snapsafed")
-        original.wait_until_listening()
+        scene.put_the_gate_at_the_links(original)
         before, old = _network(original), original.journal_of("beacon")["id"]
         scene.quiesce(original)
         gate = original.run("snapsafectl status").out

@@ -42,27 +42,41 @@ def hung(scene: Scene) -> None:
 def killed(scene: Scene) -> None:
     """The daemon is killed in every state; the next one goes on with the same transition."""
     with scene.machine() as machine:
-        _kill(scene, machine, "running")
-        scene.check("After it, the machine runs and packets flow.", machine.packets_in(LISTEN).ip)
-        machine.run("systemctl kill -s STOP patient")
-        # Whose answer never comes: the daemon that knew the question dies.
-        machine.run("snapsafectl quiesce --timeout 60s > /dev/null 2>&1 &")
-        machine.wait_for("it quiesces", lambda: machine.is_in("quiescing"))
-        _kill(scene, machine, "quiescing")
-        machine.run("systemctl kill -s CONT patient")
-        machine.wait_for("it is quiesced", lambda: machine.is_in("quiesced"))
-        _kill(scene, machine, "quiesced", silent=True)
-        scene.is_silent(machine, LISTEN, "After the restart")
-        machine.run("systemctl kill -s STOP patient")
-        machine.run("snapsafectl unquiesce --timeout 60s > /dev/null 2>&1 &")
-        machine.wait_for("it unquiesces", lambda: machine.is_in("unquiescing"))
-        _kill(scene, machine, "unquiescing", silent=True)
-        scene.is_silent(machine, LISTEN, "After the restart, with an application that has not answered yet")
-        machine.run("systemctl kill -s CONT patient")
-        machine.wait_for("it runs", lambda: machine.is_in("running"))
-        status = machine.ask("STATUS")
-        scene.check(f"When that one answers, the transition comes to its end: {status}", "outcome=restored" in status)
-        scene.check("Packets flow.", machine.packets_in(2 * LISTEN).ip)
+        _in_every_state(scene, machine)
+
+
+def killed_at_the_links(scene: Scene) -> None:
+    """The same, with the gate at the links."""
+    with scene.machine() as machine:
+        scene.put_the_gate_at_the_links(machine)
+        _in_every_state(scene, machine)
+        gate = machine.run("snapsafectl status").out
+        scene.check("The gate was at the links.", "link" in gate and "ARP" not in gate)
+
+
+def _in_every_state(scene: Scene, machine: Machine) -> None:
+    """Kill it while running, quiescing, quiesced and unquiescing, and come to the end."""
+    _kill(scene, machine, "running")
+    scene.check("After it, the machine runs and packets flow.", machine.packets_in(LISTEN).ip)
+    machine.run("systemctl kill -s STOP patient")
+    # Whose answer never comes: the daemon that knew the question dies.
+    machine.run("snapsafectl quiesce --timeout 60s > /dev/null 2>&1 &")
+    machine.wait_for("it quiesces", lambda: machine.is_in("quiescing"))
+    _kill(scene, machine, "quiescing")
+    machine.run("systemctl kill -s CONT patient")
+    machine.wait_for("it is quiesced", lambda: machine.is_in("quiesced"))
+    _kill(scene, machine, "quiesced", silent=True)
+    scene.is_silent(machine, LISTEN, "After the restart")
+    machine.run("systemctl kill -s STOP patient")
+    machine.run("snapsafectl unquiesce --timeout 60s > /dev/null 2>&1 &")
+    machine.wait_for("it unquiesces", lambda: machine.is_in("unquiescing"))
+    _kill(scene, machine, "unquiescing", silent=True)
+    scene.is_silent(machine, LISTEN, "After the restart, with an application that has not answered yet")
+    machine.run("systemctl kill -s CONT patient")
+    machine.wait_for("it runs", lambda: machine.is_in("running"))
+    status = machine.ask("STATUS")
+    scene.check(f"When that one answers, the transition comes to its end: {status}", "outcome=restored" in status)
+    scene.check("Packets flow.", machine.packets_in(2 * LISTEN).ip)
 
 
 def _kill(scene: Scene, machine: Machine, state: str, silent: bool = False) -> None:
@@ -146,6 +160,7 @@ def flushed(scene: Scene) -> None:
 SCENARIOS = (
     Scenario("hung", "a hung application keeps a clone silent, and a retry after it recovered works", hung),
     Scenario("killed", "a daemon killed in any state comes back into the same transition, and nothing opens", killed),
+    Scenario("killed-links", "the same with the gate at the links", killed_at_the_links),
     Scenario("forgotten", "a host that never thaws: only an unchanged counter opens as it is, else all adapt",
              forgotten),
     Scenario("flushed", "a flush of all rules by an administrator does not open the gate", flushed),
