@@ -274,7 +274,7 @@ fn a_lock_that_blocks_and_comes_while_quiescing_calls_the_snapshot_off() {
     let member = world.join("service", Mode::Delay, true, 50);
     let request = world.quiesce(false, None);
     lock(&mut world, "unquiesce", Mode::Block, true);
-    assert_eq!(world.machine.state(), State::Quiescing, "that one is of the way back");
+    assert_eq!(world.asked(member), [Phase::Quiesce], "that one is of the way back");
     lock(&mut world, "quiesce", Mode::Block, true);
     world.settle();
     assert_eq!(world.answer(request), Some(&vetoed("upgrade", "took a lock")));
