@@ -473,6 +473,19 @@ fn what_another_kind_of_gate_left_is_found_though_it_does_not_hold() {
 }
 
 #[test]
+fn a_gate_that_names_links_does_not_pass_for_one_that_has_every_link() {
+    let proof = "names and every link";
+    let Some([guest, _outside]) = guest_and_outside(proof) else { return };
+    let Ok([every, named]) = <[Config; 2]>::try_from(link_gates(proof, &guest)) else { return };
+    for (before, after) in [(&named, &every), (&every, &named)] {
+        shut(&guest, before);
+        let now = after.clone();
+        guest.run(move || assert!(!gate(&now).holds().unwrap(), "{now:?}"));
+        shut(&guest, after);
+    }
+}
+
+#[test]
 fn more_links_than_a_chain_can_name_are_refused_with_the_number() {
     let proof = "hundreds of links";
     let Some([guest]) = namespaces(proof) else { return };
