@@ -12,7 +12,7 @@ use snapsafed::gate::{Config, Kind, open_gate};
 
 use crate::namespace::{Namespace, mac_bytes};
 use crate::traffic::{Flow, Gauge};
-use crate::{gate, guest_and_outside, namespaces, open, say, shut, try_nft};
+use crate::{gate, guest_and_outside, namespaces, open, open_as, say, shut, try_nft};
 
 /// Every way in which the kernel can do it; none where it cannot, which is said.
 pub(crate) fn link_gates(proof: &str, at: &Namespace) -> Vec<Config> {
@@ -120,7 +120,7 @@ fn only_a_gate_at_the_links_stops(
         gauge.frames();
         (0..20).for_each(|_| send(SHUT));
         assert_eq!(gauge.frames().len(), 0, "{config:?}");
-        open(guest);
+        open_as(guest, &config);
         assert_eq!(arrives_and_before_it(gauge, &send), 0, "{config:?}");
     }
 }
@@ -205,7 +205,7 @@ fn arp_passes_a_gate_of_ip_and_none_at_the_links() {
         shut(&guest, &config);
         assert_eq!(arp_of_the_guest(&guest, &outside, &mut gauge), [0, 0], "{config:?}");
         assert_eq!(gauge.frames().len(), 0, "nothing else, either");
-        open(&guest);
+        open_as(&guest, &config);
         while arp_of_the_guest(&guest, &outside, &mut gauge)[0] == 0 {}
     }
 }
@@ -224,7 +224,7 @@ fn a_connection_survives_a_gate_at_the_links() {
         client.write_all(b"while it was shut ").unwrap();
         server.write_all(b"and from outside").unwrap();
         assert_eq!(gauge.frames().len(), 0);
-        open(&guest);
+        open_as(&guest, &config);
         client.write_all(b"after").unwrap();
         let mut received = vec![0; "before while it was shut after".len()];
         server.read_exact(&mut received).unwrap();
@@ -260,7 +260,7 @@ fn routes_addresses_and_neighbours_are_the_same_before_while_and_after() {
     for config in link_gates(proof, &guest) {
         shut(&guest, &config);
         assert_eq!(read(), before, "{config:?}");
-        open(&guest);
+        open_as(&guest, &config);
         assert_eq!(read(), before, "{config:?}");
     }
 }
@@ -278,7 +278,7 @@ fn loopback_works_behind_a_gate_at_the_links() {
                 listener.accept().unwrap();
             });
         }
-        open(&guest);
+        open_as(&guest, &config);
     }
 }
 
@@ -302,9 +302,10 @@ fn a_control_port_is_found_and_reached_through_a_gate_at_the_links() {
         let mut gauge = Gauge::new(&outside, mac_bytes(1, 1));
         send_frame(&guest, "veth1", mac_bytes(1, 1), SHUT);
         assert!(!gauge.frames().iter().any(|frame| frame.ends_with(SHUT)));
-        let words = guest.run(move || gate(&config).weaknesses().join("\n"));
+        let asked = config.clone();
+        let words = guest.run(move || gate(&asked).weaknesses().join("\n"));
         assert!(words.contains("ARP and neighbour discovery of IPv6 pass"), "{words}");
-        open(&guest);
+        open_as(&guest, &config);
         assert_eq!(other.arrives_and_before_it(), 0);
     }
 }
@@ -329,8 +330,9 @@ fn a_link_that_appears_later_sends_nothing_from_its_first_moment_on() {
     let mut gauge = another_link(&guest, &outside);
     (0..20).for_each(|_| send_frame(&guest, "veth2", mac_bytes(2, 1), SHUT));
     assert_eq!(gauge.frames().len(), 0);
-    guest.run(move || assert!(gate(&config).holds().unwrap()));
-    open(&guest);
+    let asked = config.clone();
+    guest.run(move || assert!(gate(&asked).holds().unwrap()));
+    open_as(&guest, &config);
     assert_eq!(
         arrives_and_before_it(&mut gauge, |p| send_frame(&guest, "veth2", mac_bytes(2, 1), p)),
         0
@@ -392,7 +394,7 @@ fn a_machine_without_links_can_be_shut_at_the_links() {
     let Some([guest]) = namespaces(proof) else { return };
     for config in link_gates(proof, &guest) {
         shut(&guest, &config);
-        open(&guest);
+        open_as(&guest, &config);
     }
 }
 
@@ -468,7 +470,7 @@ fn what_another_kind_of_gate_left_is_found_though_it_does_not_hold() {
         shut(&guest, &config);
         assert_eq!(found(&config), (true, true));
         assert_eq!(found(&Config::default()), (true, true));
-        open(&guest);
+        open_as(&guest, &config);
     }
 }
 

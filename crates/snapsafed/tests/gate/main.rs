@@ -70,10 +70,15 @@ fn shut(namespace: &Namespace, config: &Config) {
 }
 
 fn open(namespace: &Namespace) {
-    namespace.run(|| {
-        let mut gate = gate(&Config::default());
+    open_as(namespace, &Config::default());
+}
+
+fn open_as(namespace: &Namespace, config: &Config) {
+    let config = config.clone();
+    namespace.run(move || {
+        let mut gate = gate(&config);
         gate.open().unwrap();
-        assert!(!gate.holds().unwrap());
+        assert!(!gate.is_there().unwrap());
     });
 }
 

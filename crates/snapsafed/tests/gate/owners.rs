@@ -9,7 +9,7 @@ use snapsafed::gate::{Config, Gate, Kind};
 use crate::link::{link_gates, send_frame};
 use crate::namespace::{Namespace, mac_bytes};
 use crate::traffic::{Flow, Gauge};
-use crate::{gate, guest_and_outside, namespaces, open, ordinary, say, try_nft};
+use crate::{gate, guest_and_outside, namespaces, open_as, ordinary, say, try_nft};
 
 /// An owned gate; `None` where the kernel has none, which is said.
 fn owned(proof: &str) -> Option<Box<dyn Gate>> {
@@ -123,18 +123,18 @@ fn stays_shut_and_is_adopted(guest: &Namespace, outside: &Namespace, config: &Co
     let mut gauge = Gauge::new(outside, mac_bytes(1, 1));
     flow.try_in_vain();
     assert_eq!(gauge.count(), 0);
-    let config = config.clone();
+    let adopted = config.clone();
     let is_at_the_links = config.kind == Kind::Link;
     if is_at_the_links {
         send_frame(guest, "veth1", mac_bytes(1, 1), b"shut");
         assert_eq!(gauge.frames().len(), 0);
     }
     guest.run(move || {
-        let mut gate = gate(&config);
+        let mut gate = gate(&adopted);
         assert!(gate.holds().unwrap(), "the killed process's rules are in force");
         gate.shut().unwrap();
         assert!(gate.holds().unwrap());
-        assert_eq!(gate.is_owned(), config.owned && !try_nft("delete table inet snapsafe"));
+        assert_eq!(gate.is_owned(), adopted.owned && !try_nft("delete table inet snapsafe"));
         gate.shut().unwrap();
         assert!(gate.holds().unwrap());
     });
@@ -144,7 +144,7 @@ fn stays_shut_and_is_adopted(guest: &Namespace, outside: &Namespace, config: &Co
         assert_eq!(gauge.frames().len(), 0);
     }
     assert_eq!(gauge.count(), 0);
-    open(guest);
+    open_as(guest, config);
     assert_eq!(flow.arrives_and_before_it(), 0);
 }
 
