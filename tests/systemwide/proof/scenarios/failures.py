@@ -45,7 +45,7 @@ def killed(scene: Scene) -> None:
         _in_every_state(scene, machine)
 
 
-def killed_at_the_links(scene: Scene) -> None:
+def link_killed(scene: Scene) -> None:
     """The same, with the gate at the links."""
     with scene.machine() as machine:
         scene.put_the_gate_at_the_links(machine)
@@ -160,7 +160,7 @@ def flushed(scene: Scene) -> None:
 SCENARIOS = (
     Scenario("hung", "a hung application keeps a clone silent, and a retry after it recovered works", hung),
     Scenario("killed", "a daemon killed in any state comes back into the same transition, and nothing opens", killed),
-    Scenario("killed-links", "the same with the gate at the links", killed_at_the_links),
+    Scenario("link_killed", "the same with the gate at the links", link_killed),
     Scenario("forgotten", "a host that never thaws: only an unchanged counter opens as it is, else all adapt",
              forgotten),
     Scenario("flushed", "a flush of all rules by an administrator does not open the gate", flushed),
