@@ -27,11 +27,15 @@ pub(crate) use linux::prepare;
 #[cfg(target_os = "linux")]
 pub(super) use linux::{fill, now, now_coarse, reseed, settling_time, wall_clock};
 
-/// How many gathers this lineage of processes has made.
+/// How many gathers this lineage of processes has made, about.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
+/// Not one step, for that costs more than what it is for: two threads at once may get the same
+/// number, and have stacks of their own.
 pub(super) fn count() -> u64 {
-    COUNT.fetch_add(1, Ordering::Relaxed)
+    let count = COUNT.load(Ordering::Relaxed);
+    COUNT.store(count.wrapping_add(1), Ordering::Relaxed);
+    count
 }
 
 crate::sync::statics! {

@@ -89,8 +89,7 @@ impl Drop for InUse<'_> {
 const NOBODY: u32 = 0;
 const SOMEBODY: u32 = u32::MAX;
 
-/// Who owns a generator. Nothing here is wiped by a fork. No two share a cache line.
-#[repr(align(128))]
+/// Who owns a generator. Nothing here is wiped by a fork.
 pub(super) struct Seat {
     generator: *mut LocalGenerator,
     /// The copy of the process in which it was taken.

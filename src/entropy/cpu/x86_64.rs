@@ -1,6 +1,9 @@
 //! RDRAND and RDSEED. Intel, Digital Random Number Generator Software Implementation Guide, 5.2.
+//!
+//! In assembly: functions that need a feature of the CPU are never inlined into those that do not,
+//! and a rekey draws eight times.
 
-use core::arch::x86_64::{_rdrand64_step, _rdseed64_step};
+use core::arch::asm;
 
 use crate::features::{self, Feature};
 
@@ -8,36 +11,42 @@ use crate::features::{self, Feature};
 const RANDOM_TRIES: u32 = 10;
 pub(super) const SEED_TRIES: u32 = 64;
 
+/// An instruction that puts a random number into a register, and into the carry flag whether it is
+/// one. All that it may change is named.
+macro_rules! step {
+    ($instruction:literal) => {{
+        let (value, is_one): (u64, u8);
+        asm!(
+            concat!($instruction, " {value}"),
+            "setc {is_one}",
+            value = out(reg) value,
+            is_one = out(reg_byte) is_one,
+            options(nomem, nostack),
+        );
+        (is_one == 1).then_some(value)
+    }};
+}
+
+#[inline]
 pub(super) fn random() -> Option<u64> {
     if !features::has(Feature::Rdrand) {
         return None;
     }
     // SAFETY: the CPU has RDRAND.
-    unsafe { rdrand() }
+    (0..RANDOM_TRIES).find_map(|_| unsafe { step!("rdrand") })
 }
 
+#[inline]
 pub(super) fn seed(tries: u32) -> Option<u64> {
     if !features::has(Feature::Rdseed) {
         return None;
     }
-    // SAFETY: the CPU has RDSEED.
-    unsafe { rdseed(tries) }
-}
-
-#[target_feature(enable = "rdrand")]
-fn rdrand() -> Option<u64> {
-    let mut value = 0;
-    (0..RANDOM_TRIES).find_map(|_| (_rdrand64_step(&mut value) == 1).then_some(value))
-}
-
-#[target_feature(enable = "rdseed")]
-fn rdseed(tries: u32) -> Option<u64> {
-    let mut value = 0;
     (0..tries).find_map(|_| {
-        if _rdseed64_step(&mut value) == 1 {
-            return Some(value);
+        // SAFETY: the CPU has RDSEED.
+        let step = unsafe { step!("rdseed") };
+        if step.is_none() {
+            core::hint::spin_loop();
         }
-        core::hint::spin_loop();
-        None
+        step
     })
 }
