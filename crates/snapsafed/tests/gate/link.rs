@@ -1,6 +1,5 @@
 //! The gate at the links: what the gate of IP lets through, and this one does not.
 
-use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with
 use snapsafed::gate::{Config, Kind, open_gate};
 
 use crate::namespace::{Namespace, mac_bytes};
-use crate::traffic::{Flow, Gauge};
+use crate::traffic::{Conversation, Flow, Gauge};
 use crate::{gate, guest_and_outside, namespaces, open, open_as, say, shut, try_nft};
 
 /// Every way in which the kernel can do it; none where it cannot, which is said.
@@ -215,23 +214,13 @@ fn a_connection_survives_a_gate_at_the_links() {
     let proof = "a connection survives a gate at the links";
     let Some([guest, outside]) = guest_and_outside(proof) else { return };
     for (config, port) in link_gates(proof, &guest).into_iter().zip(6000..) {
-        let listener = outside.run(move || TcpListener::bind(("10.1.0.2", port)).unwrap());
-        let mut client = guest.run(move || TcpStream::connect(("10.1.0.2", port)).unwrap());
-        let (mut server, _) = listener.accept().unwrap();
-        client.write_all(b"before ").unwrap();
+        let mut conversation = Conversation::begin(&guest, &outside, port);
         shut(&guest, &config);
         let mut gauge = Gauge::new(&outside, mac_bytes(1, 1));
-        client.write_all(b"while it was shut ").unwrap();
-        server.write_all(b"and from outside").unwrap();
+        conversation.go_on_while_shut();
         assert_eq!(gauge.frames().len(), 0);
         open_as(&guest, &config);
-        client.write_all(b"after").unwrap();
-        let mut received = vec![0; "before while it was shut after".len()];
-        server.read_exact(&mut received).unwrap();
-        assert_eq!(received, b"before while it was shut after");
-        let mut received = vec![0; "and from outside".len()];
-        client.read_exact(&mut received).unwrap();
-        assert_eq!(received, b"and from outside");
+        conversation.end();
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use snapsafed::gate::Config;
 
 use crate::namespace::mac_bytes;
-use crate::traffic::{Flow, Gauge, times};
+use crate::traffic::{Conversation, Flow, Gauge, times};
 use crate::{gate, guest_and_outside, namespaces, open, ordinary, say, shut};
 
 #[test]
@@ -128,23 +128,13 @@ fn a_control_port_stays_reachable_and_others_do_not() {
 #[test]
 fn a_connection_survives_with_all_its_bytes() {
     let Some([guest, outside]) = guest_and_outside("a connection survives") else { return };
-    let listener = outside.run(|| TcpListener::bind("10.1.0.2:6000").unwrap());
-    let mut client = guest.run(|| TcpStream::connect("10.1.0.2:6000").unwrap());
-    let (mut server, _) = listener.accept().unwrap();
-    client.write_all(b"before ").unwrap();
+    let mut conversation = Conversation::begin(&guest, &outside, 6000);
     shut(&guest, &Config::default());
     let mut gauge = Gauge::new(&outside, mac_bytes(1, 1));
-    client.write_all(b"while it was shut ").unwrap();
-    server.write_all(b"and from outside").unwrap();
+    conversation.go_on_while_shut();
     assert_eq!(gauge.count(), 0);
     open(&guest);
-    client.write_all(b"after").unwrap();
-    let mut received = vec![0; "before while it was shut after".len()];
-    server.read_exact(&mut received).unwrap();
-    assert_eq!(received, b"before while it was shut after");
-    let mut received = vec![0; "and from outside".len()];
-    client.read_exact(&mut received).unwrap();
-    assert_eq!(received, b"and from outside");
+    conversation.end();
 }
 
 /// A shut gate that is shut again with other rules is never open in between.

@@ -1,7 +1,7 @@
 //! What goes over the links, what is seen of it, and how long it takes to stop it.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,40 @@ use rustix::net::{
 use snapsafed::gate::Gate;
 
 use crate::namespace::Namespace;
+
+/// A connection that a cut must not end.
+pub(crate) struct Conversation {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Conversation {
+    pub(crate) fn begin(guest: &Namespace, outside: &Namespace, port: u16) -> Self {
+        let listener = outside.run(move || TcpListener::bind(("10.1.0.2", port)).unwrap());
+        let mut client = guest.run(move || TcpStream::connect(("10.1.0.2", port)).unwrap());
+        let (server, _) = listener.accept().unwrap();
+        client.write_all(b"before ").unwrap();
+        Self { client, server }
+    }
+
+    pub(crate) fn go_on_while_shut(&mut self) {
+        self.client.write_all(b"while it was shut ").unwrap();
+        self.server.write_all(b"and from outside").unwrap();
+    }
+
+    /// Nothing that was said is lost.
+    pub(crate) fn end(mut self) {
+        self.client.write_all(b"after").unwrap();
+        for (heard, said) in [
+            (&mut self.server, &b"before while it was shut after"[..]),
+            (&mut self.client, b"and from outside"),
+        ] {
+            let mut received = vec![0; said.len()];
+            heard.read_exact(&mut received).unwrap();
+            assert_eq!(received, said);
+        }
+    }
+}
 
 /// Sees the frames of one sender that reach a namespace.
 pub(crate) struct Gauge {
