@@ -4,7 +4,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,8 @@ class Restored:
         return Recording(self.number, {"blocks": records})
 
 
-def restore_repeatedly(criu: Criu, program: Path, blocks: int, times: int, **variables: str) -> list[Restored]:
+def restore_repeatedly(criu: Criu, program: Path, blocks: int, times: int,
+                       before_restores: Callable[[], None] = lambda: None, **variables: str) -> list[Restored]:
     """Starts `PROGRAM N wait`, has it answer once, dumps it, and restores it so often; each copy answers once and ends.
 
     One copy after the other: they have the same pid.
@@ -65,6 +66,7 @@ def restore_repeatedly(criu: Criu, program: Path, blocks: int, times: int, **var
         process = _Process(criu, Path(folder))
         process.dump([str(program), str(blocks), "wait"], variables, 1 + blocks)
         before = process.blocks()
+        before_restores()
         return [Restored(number, before, process.restore(blocks)) for number in range(1, times + 1)]
 
 
