@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::copies::{Board, Way, child, leave};
 use common::seccomp::{Answer, install};
 use common::trace::{Calls, calls_of};
+use common::vdso::in_fresh_processes_without_a_vdso;
 use common::worlds::{self, PER_CALL, PROCESS_ONLY, SYNCHRONOUS};
 use common::{in_a_fresh_process, in_fresh_processes};
 use snaprng::rand_core::{Rng, TryRng, UnwrapErr};
@@ -189,24 +190,73 @@ fn a_settled_generator_makes_only_the_system_calls_of_its_rekeys_for_1_000_000_n
     });
 }
 
+/// The system calls of so many requests without a witness, each of which draws from the kernel; or
+/// `None` where there are none, since this is bare metal.
+fn of_requests_without_a_witness(what: &str, requests: usize) -> Option<(Calls, Counted)> {
+    worlds::enter(PER_CALL);
+    if snaprng::protection().level() != Level::PerCall {
+        common::skip(what, "this is bare metal");
+        return None;
+    }
+    let (calls, counted) =
+        traced(|| snaprng::reseed(&[]).expect("a rekey"), || draw(&mut snaprng::rng(), requests));
+    // The report at the end absorbs too, as any request would.
+    let counted = Counted { absorbs: counted.absorbs - 1, ..counted };
+    assert_eq!(counted.rekeys + counted.absorbs, requests);
+    Some((calls, counted))
+}
+
 #[test]
 fn without_a_witness_every_request_draws_from_the_kernel_once() {
     in_a_fresh_process(|| {
         alone(|| {
-            worlds::enter(PER_CALL);
-            if snaprng::protection().level() != Level::PerCall {
-                return common::skip("requests without a witness", "this is bare metal");
+            if let Some((calls, counted)) =
+                of_requests_without_a_witness("requests without a witness", 500)
+            {
+                assert_no_more_than_those_of(&calls, &counted);
             }
-            let (calls, counted) = traced(
-                || snaprng::reseed(&[]).expect("a rekey"),
-                || draw(&mut snaprng::rng(), 500),
-            );
-            // The report at the end absorbs too, as any request would.
-            let counted = Counted { absorbs: counted.absorbs - 1, ..counted };
-            assert_eq!(counted.rekeys + counted.absorbs, 500);
-            assert_no_more_than_those_of(&calls, &counted);
         });
     });
+}
+
+#[test]
+fn without_a_vdso_every_request_takes_the_system_call() {
+    in_fresh_processes_without_a_vdso(&["only"], |_| {
+        alone(|| {
+            let what = "requests without a vDSO";
+            if let Some((mut calls, counted)) = of_requests_without_a_witness(what, 500) {
+                // Where there is no vDSO, time is asked for in the same way.
+                calls.remove(&libc::SYS_clock_gettime);
+                assert_only_those_of(&calls, &counted);
+            }
+        });
+    });
+}
+
+#[test]
+fn with_a_vdso_most_requests_need_no_system_call() {
+    const WHAT: &str = "requests with getrandom of the vDSO";
+    in_a_fresh_process(|| {
+        alone(|| {
+            if !cfg!(target_arch = "x86_64") || linux() < (6, 11) {
+                return common::skip(WHAT, "this kernel's vDSO has none");
+            }
+            let Some((calls, _)) = of_requests_without_a_witness(WHAT, 500) else { return };
+            if snaprng::protection().diversity().cpu_bits() == 0 {
+                return common::skip(WHAT, "this CPU has no randomness, beside which it is used");
+            }
+            // What a fresh state takes, or one that the kernel reseeded meanwhile.
+            let made = calls.get(&libc::SYS_getrandom).copied().unwrap_or(0);
+            assert!(made < 50, "{made} for 500 requests");
+        });
+    });
+}
+
+/// The kernel's version.
+fn linux() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The less usual ways in which processes come about and go: clone3, vfork, posix_spawn, forks of
-//! forks, many threads that fork, forks between any two instructions of a request, and processes
-//! that have the id of another one. Nothing is shared, and who only lends its memory is unharmed.
+//! forks, many threads that fork, processes without a vDSO, forks between any two instructions of a
+//! request, and processes that have the id of another one. Nothing is shared, and who only lends its memory is unharmed.
 //!
 //! Forks as such, and how they meet requests of the library, are in `process_clones.rs`.
 #![cfg(target_os = "linux")]
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::blocks::{assert_nothing_repeats, numbered};
 use common::copies::{Board, Child, WAYS, Way, child, leave, split, split_with_id};
+use common::vdso::in_fresh_processes_without_a_vdso;
 use common::worlds::{
     self, ALL, NOT_DROPPABLE, PER_CALL, PROCESS_ID, PROCESS_ONLY, SYNCHRONOUS, in_worlds,
 };
@@ -187,6 +188,26 @@ fn programs_that_are_started_leave_the_generator_unharmed() {
         draw(&mut owned, board.slot(10));
         assert!(generation.is_current(), "no copy that drew anything was made");
         assert_nothing_repeats(&numbered("request", &board.records()));
+    });
+}
+
+// Processes that the kernel gives no vDSO.
+
+#[test]
+fn a_process_without_a_vdso_has_bytes_at_every_level_and_shares_nothing_with_its_children() {
+    in_fresh_processes_without_a_vdso(&ALL, |world| {
+        // Fails if the report has another level or fork safety than with a vDSO.
+        let _page = worlds::enter(world);
+        let mut owned = worlds::owned();
+        let board = Board::new(1 + 2 * WAYS.len(), RECORD);
+        draw(&mut owned, &mut [0; RECORD]);
+        for (number, way) in WAYS.into_iter().enumerate() {
+            child(way, || draw(&mut owned, board.slot(2 * number))).join();
+            draw(&mut owned, board.slot(2 * number + 1));
+        }
+        snaprng::reseed(&[]).expect("a rekey");
+        draw(&mut owned, board.slot(2 * WAYS.len()));
+        compare("no vDSO", &board);
     });
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod scratch;
 pub(crate) mod seccomp;
 pub(crate) mod sources;
 pub(crate) mod trace;
+pub(crate) mod vdso;
 pub(crate) mod worlds;
 
 use std::any::type_name;
