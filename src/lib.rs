@@ -110,8 +110,12 @@
 //!
 //! `snaprng status` says whether it worked and, if not, why.
 //!
-//! A process that maps the device cannot be dumped by CRIU: set [`Config::vmclock`] to
-//! [`VmClock::Off`] where processes are checkpointed.
+//! A process that maps the device cannot be dumped by CRIU, which refuses it and leaves it running:
+//! set [`Config::vmclock`] to [`VmClock::Off`] where processes are checkpointed. On a virtual machine
+//! every request then draws fresh entropy, and the copies of a dump share nothing, whatever restores
+//! them. A *stand-in* is dumped with the process. From CRIU 4.2 on the copies share nothing either.
+//! Before that, they are told by a stand-in in a file, if its counter is moved before they are
+//! restored; sealed memory is restored as it was dumped, and tells them nothing.
 //!
 //! # Platforms
 //! | platform | level | forks | process restores |
