@@ -27,7 +27,12 @@ pub(super) type State = AtomicU64;
 /// a request reads is in *its* line of 64 bytes: process and marker at 0x00 and 0x10, counter at 0x28,
 /// epoch and position of a generator at 0x00 to 0x10 and 0x38. And it is a word of its own, beside the
 /// pointer: the address of everything else would wait for the store before.
-#[repr(C, align(64))]
+///
+/// Elsewhere than on x86-64 it is aligned as words are: what is loaded late and wants more than the
+/// thread control block does is refused by glibc ("cannot allocate memory in static TLS block"), and
+/// that block has 64 bytes there, and 16 on AArch64.
+#[cfg_attr(target_arch = "x86_64", repr(C, align(64)))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C))]
 pub(super) struct Slot {
     _away: [u64; 3],
     pub(super) state: State,
