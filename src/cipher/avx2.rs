@@ -363,7 +363,8 @@ pub(super) unsafe fn groups(double_rounds: u32, key: &Key, first: u64, out: &mut
     }
 }
 
-#[cfg(test)]
+/// Not of an interpreter, which has no registers.
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
     use crate::features::{self, Feature};

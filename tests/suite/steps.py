@@ -254,6 +254,12 @@ def valgrind(_skips):
     cargo(*tests, *without([*PURE_AND_LONG, "avx512", "kernel::tests"]), **flags)
 
 
+def planted_bugs(skips):
+    """Each of these four finds a bug of its kind in the library, whichever other tests it leaves out."""
+    need_rust()
+    must(["tests/mutants/planted_bugs"], skips, hangs_after=LONG_HANGS_AFTER_SECONDS)
+
+
 def without(names: list[str]) -> list[str]:
     """Arguments for libtest that leave out tests with these in their names."""
     return [argument for name in names for argument in ("--skip", name)]
@@ -367,6 +373,7 @@ STEPS = {
     "openssl": openssl,
     "criu": criu,
     "gvisor": gvisor,
+    "valgrind": valgrind,
     "instructions": instructions,
     "benches": benches,
     "supply-chain": supply_chain,
@@ -386,7 +393,7 @@ LONG_STEPS = {
     "miri": miri,
     "address-sanitizer": address_sanitizer,
     "thread-sanitizer": thread_sanitizer,
-    "valgrind": valgrind,
+    "planted-bugs": planted_bugs,
     "fuzz-long": fuzz_for(FUZZ_LONG_SECONDS),
     "vm-clones-long": vm_clones_long,
     "statistics-long": statistics_long,
