@@ -78,7 +78,8 @@ impl Watched {
     /// Whether the 64-bit words at byte offsets `A`, `B` and `C` are these. Acquire loads.
     ///
     /// On x86-64 three comparisons with memory, which the compiler does not make of atomic loads and
-    /// comparisons, and which share one address: around each output it counts.
+    /// comparisons, and which share one address: around each output it counts. Fuzz targets, which are
+    /// told of each read before it is made, get what other CPUs do.
     #[inline(always)]
     pub(super) fn hold<const A: usize, const B: usize, const C: usize>(
         &self,
@@ -86,12 +87,7 @@ impl Watched {
     ) -> bool {
         const { assert!(Self::is_word(A) && Self::is_word(B) && Self::is_word(C)) };
         let words = (&raw const *self).cast::<AtomicU64>();
-        #[cfg(fuzzing)]
-        for at in [A, B, C] {
-            let (page, offset) = (at / PAGE_BYTES * PAGE_BYTES, at % PAGE_BYTES);
-            crate::fuzzing::about_to_read(Some(words.addr() + page), offset);
-        }
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
         // SAFETY: reads valid, aligned words of eight bytes, which is atomic, and ordered like
         // Acquire loads (Intel SDM 3A, 9.1.1 and 9.2.2); writes nothing but flags. Not `readonly`,
         // so that the compiler moves no memory access across it.
@@ -115,8 +111,13 @@ impl Watched {
             );
             true
         }
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        #[cfg(not(all(target_arch = "x86_64", not(any(miri, fuzzing)))))]
         [(A, a), (B, b), (C, c)].iter().all(|&(at, value)| {
+            #[cfg(fuzzing)]
+            crate::fuzzing::about_to_read(
+                Some(words.addr() + at / PAGE_BYTES * PAGE_BYTES),
+                at % PAGE_BYTES,
+            );
             // SAFETY: within this value, as asserted above, and an atomic like all of it.
             let word = unsafe { &*words.byte_add(at) };
             word.load(core::sync::atomic::Ordering::Acquire) == value
