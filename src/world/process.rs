@@ -203,8 +203,7 @@ pub(super) fn install() -> (WitnessState, Option<Cause>) {
     START_TIME.open(c"/proc/self/stat");
     BOOT_ID.open(c"/proc/sys/kernel/random/boot_id");
     let (kind, cause) = match map_pages() {
-        Ok(DROPPABLE) => (DROPPABLE, None),
-        Ok(kind) => (kind, Some(Cause::NoDroppablePage)),
+        Ok(found) => found,
         Err(cause) => (PROCESS_ID_ONLY, Some(cause)),
     };
     KIND.store(kind, Ordering::Release);
@@ -214,16 +213,19 @@ pub(super) fn install() -> (WitnessState, Option<Cause>) {
     }
 }
 
-fn map_pages() -> Result<u8, Cause> {
+/// Which kind of page there is, and why it is not the better one.
+fn map_pages() -> Result<(u8, Option<Cause>), Cause> {
     let length = machine_page()?;
     wipe_in_children(&pages::INTACT, length)?;
     // MAP_DROPPABLE is a mapping type of its own: not ORed with MAP_PRIVATE (mmap(2)).
     let droppable = map_anonymous(length, MapFlags::DROPPABLE);
-    if droppable.and_then(|mapping| mapping.move_over(pages::WORD)).is_ok() {
-        return Ok(DROPPABLE);
-    }
+    let refusal = match droppable.and_then(|mapping| mapping.move_over(pages::WORD)) {
+        Ok(()) => return Ok((DROPPABLE, None)),
+        Err(Cause::Map(libc::EINVAL)) => Cause::NoDroppablePage,
+        Err(cause) => cause,
+    };
     wipe_in_children(pages::WORD, length)?;
-    Ok(WIPE_ON_FORK)
+    Ok((WIPE_ON_FORK, Some(refusal)))
 }
 
 /// Has the kernel clear a page in children. Where it is memory like any other, which `.bss` nearly
