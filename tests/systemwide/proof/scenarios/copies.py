@@ -80,7 +80,7 @@ def links(scene: Scene) -> None:
     laboratory = scene.laboratory
     with scene.machine(counter=True) as original:
         scene.put_the_gate_at_the_links(original)
-        before, old = _network(original), original.journal_of("beacon")["id"]
+        before, old = _settled_network(original), original.journal_of("beacon")["id"]
         scene.quiesce(original)
         gate = original.run("snapsafectl status").out
         scene.check("Its gate is at the links, and names neither ARP nor packet sockets as what passes.",
@@ -105,6 +105,17 @@ def _network(machine: Machine) -> list[str]:
     """Its addresses and routes, without the times for which routers promised them."""
     text = machine.run("ip -o address; ip -4 route show table all; ip -6 route show table all").out
     return sorted(re.sub(r"(valid_lft|preferred_lft|expires) \S+", "", line) for line in text.splitlines())
+
+
+def _settled_network(machine: Machine) -> list[str]:
+    """The same, once the router has said what there is, and nobody else has the addresses."""
+
+    def settled() -> list[str]:
+        found = _network(machine)
+        is_complete = any("proto ra" in line for line in found) and not any("tentative" in line for line in found)
+        return found if is_complete else []
+
+    return machine.wait_for("the router is heard and no address is tentative", settled)
 
 
 def _is_mute(scene: Scene, machine: Machine, since: int, name: str) -> None:
