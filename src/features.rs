@@ -71,19 +71,9 @@ impl Leaves {
         let ecx_1 = __cpuid(1).ecx;
         // A CPU with XSAVE has leaf 13, so leaf 7: leaf 0, which says so, need not be asked.
         let ebx_7 = if is_set(ecx_1, XSAVE) { __cpuid_count(7, 0).ebx } else { 0 };
-        // SAFETY: there is XGETBV where OSXSAVE is set.
-        let xcr0 = if is_set(ecx_1, OSXSAVE) { unsafe { read_xcr0() } } else { 0 };
+        // SAFETY: where OSXSAVE is set there is XGETBV, and with it register 0.
+        let xcr0 = if is_set(ecx_1, OSXSAVE) { unsafe { _xgetbv(0) } } else { 0 };
         Self { ecx_1, ebx_7, xcr0 }
-    }
-}
-
-#[cfg(not(miri))]
-#[target_feature(enable = "xsave")]
-fn read_xcr0() -> u64 {
-    // SAFETY: register 0 is there wherever the instruction is.
-    #[allow(unsafe_code, reason = "as above")]
-    unsafe {
-        _xgetbv(0)
     }
 }
 

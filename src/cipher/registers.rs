@@ -20,10 +20,14 @@ use crate::features::{self, Feature};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub(super) fn wipe() {
     macro_rules! wipe {
-        ([$($instruction:expr),*] $($register:tt)*) => {
+        ($($instruction:literal),*; $($further:tt)*) => {
             asm!(
                 $($instruction,)*
-                $(out($register) _,)*
+                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _,
+                out("xmm5") _, out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _,
+                out("xmm10") _, out("xmm11") _, out("xmm12") _, out("xmm13") _, out("xmm14") _,
+                out("xmm15") _,
+                $(out($further) _,)*
                 options(nomem, nostack, preserves_flags),
             )
         };
@@ -32,45 +36,31 @@ pub(super) fn wipe() {
         // SAFETY: the CPU has AVX-512F, and all registers that change are named.
         unsafe {
             wipe!(
-                [
-                    "vzeroall",
-                    "vpxord zmm16, zmm16, zmm16", "vpxord zmm17, zmm17, zmm17",
-                    "vpxord zmm18, zmm18, zmm18", "vpxord zmm19, zmm19, zmm19",
-                    "vpxord zmm20, zmm20, zmm20", "vpxord zmm21, zmm21, zmm21",
-                    "vpxord zmm22, zmm22, zmm22", "vpxord zmm23, zmm23, zmm23",
-                    "vpxord zmm24, zmm24, zmm24", "vpxord zmm25, zmm25, zmm25",
-                    "vpxord zmm26, zmm26, zmm26", "vpxord zmm27, zmm27, zmm27",
-                    "vpxord zmm28, zmm28, zmm28", "vpxord zmm29, zmm29, zmm29",
-                    "vpxord zmm30, zmm30, zmm30", "vpxord zmm31, zmm31, zmm31"
-                ]
-                "zmm0" "zmm1" "zmm2" "zmm3" "zmm4" "zmm5" "zmm6" "zmm7" "zmm8" "zmm9" "zmm10"
-                "zmm11" "zmm12" "zmm13" "zmm14" "zmm15" "zmm16" "zmm17" "zmm18" "zmm19" "zmm20"
-                "zmm21" "zmm22" "zmm23" "zmm24" "zmm25" "zmm26" "zmm27" "zmm28" "zmm29" "zmm30"
-                "zmm31"
+                "vzeroall",
+                "vpxord zmm16, zmm16, zmm16", "vpxord zmm17, zmm17, zmm17",
+                "vpxord zmm18, zmm18, zmm18", "vpxord zmm19, zmm19, zmm19",
+                "vpxord zmm20, zmm20, zmm20", "vpxord zmm21, zmm21, zmm21",
+                "vpxord zmm22, zmm22, zmm22", "vpxord zmm23, zmm23, zmm23",
+                "vpxord zmm24, zmm24, zmm24", "vpxord zmm25, zmm25, zmm25",
+                "vpxord zmm26, zmm26, zmm26", "vpxord zmm27, zmm27, zmm27",
+                "vpxord zmm28, zmm28, zmm28", "vpxord zmm29, zmm29, zmm29",
+                "vpxord zmm30, zmm30, zmm30", "vpxord zmm31, zmm31, zmm31";
+                "zmm16" "zmm17" "zmm18" "zmm19" "zmm20" "zmm21" "zmm22" "zmm23" "zmm24" "zmm25"
+                "zmm26" "zmm27" "zmm28" "zmm29" "zmm30" "zmm31"
             )
         }
     } else if features::has(Feature::Avx) {
         // SAFETY: the CPU has AVX, and all registers that change are named.
-        unsafe {
-            wipe!(
-                ["vzeroall"]
-                "xmm0" "xmm1" "xmm2" "xmm3" "xmm4" "xmm5" "xmm6" "xmm7" "xmm8" "xmm9" "xmm10"
-                "xmm11" "xmm12" "xmm13" "xmm14" "xmm15"
-            )
-        }
+        unsafe { wipe!("vzeroall";) }
     } else {
         // SAFETY: every x86-64 CPU has SSE, and all registers that change are named.
         unsafe {
             wipe!(
-                [
-                    "xorps xmm0, xmm0", "xorps xmm1, xmm1", "xorps xmm2, xmm2", "xorps xmm3, xmm3",
-                    "xorps xmm4, xmm4", "xorps xmm5, xmm5", "xorps xmm6, xmm6", "xorps xmm7, xmm7",
-                    "xorps xmm8, xmm8", "xorps xmm9, xmm9", "xorps xmm10, xmm10",
-                    "xorps xmm11, xmm11", "xorps xmm12, xmm12", "xorps xmm13, xmm13",
-                    "xorps xmm14, xmm14", "xorps xmm15, xmm15"
-                ]
-                "xmm0" "xmm1" "xmm2" "xmm3" "xmm4" "xmm5" "xmm6" "xmm7" "xmm8" "xmm9" "xmm10"
-                "xmm11" "xmm12" "xmm13" "xmm14" "xmm15"
+                "xorps xmm0, xmm0", "xorps xmm1, xmm1", "xorps xmm2, xmm2", "xorps xmm3, xmm3",
+                "xorps xmm4, xmm4", "xorps xmm5, xmm5", "xorps xmm6, xmm6", "xorps xmm7, xmm7",
+                "xorps xmm8, xmm8", "xorps xmm9, xmm9", "xorps xmm10, xmm10",
+                "xorps xmm11, xmm11", "xorps xmm12, xmm12", "xorps xmm13, xmm13",
+                "xorps xmm14, xmm14", "xorps xmm15, xmm15";
             )
         }
     }

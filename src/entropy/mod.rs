@@ -191,9 +191,7 @@ pub(crate) fn gather(
         }
     });
     mixer.add_unless_zero(Source::Personalization, |out| *out = *occasion.personalization);
-    if !occasion.additional.is_empty() {
-        mixer.add_unless_zero(Source::Additional, |out| *out = digest(occasion.additional));
-    }
+    mixer.add_unless_zero(Source::Additional, |out| *out = digest(occasion.additional));
     mixer.add(Source::Diversifiers, |out| {
         entropy.diversifiers(out);
         true

@@ -1,7 +1,7 @@
 //! RDRAND and RDSEED. Intel, Digital Random Number Generator Software Implementation Guide, 5.2.
 //!
 //! In assembly: functions that need a feature of the CPU are never inlined into those that do not,
-//! and a rekey draws eight times.
+//! and every rekey draws four words.
 
 use core::arch::asm;
 
