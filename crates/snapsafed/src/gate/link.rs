@@ -28,14 +28,11 @@ use std::time::Duration;
 use rustix::event::epoll;
 use rustix::io::Errno;
 
-use super::netlink::{DUMP, Socket};
+use super::devices;
+use super::netlink::Socket;
 use super::nftables::{Devices, NfTables, explain, insist, of_frames};
 use super::{ControlPort, Gate, Result, weaknesses};
 
-/// `RTM_GETLINK`, `struct ifinfomsg` (family, padding, u16 type, i32 index, …), `IFLA_IFNAME`.
-const GET_LINK: u16 = 18;
-const IFINFOMSG_BYTES: usize = 16;
-const LINK_NAME: u16 = 3;
 /// `RTMGRP_LINK`, a mask.
 const LINKS: u32 = 1;
 
@@ -99,14 +96,11 @@ impl Named {
 
     /// The tables are to have the links that are there now.
     fn update(&mut self, tables: &mut NfTables) -> std::result::Result<(), Errno> {
-        let listed = self.kernel.ask(GET_LINK, DUMP, &[0; IFINFOMSG_BYTES], |_| {})?;
+        let listed = devices::list(&mut self.kernel)?;
         let names: Vec<String> = listed
             .iter()
-            .filter(|link| {
-                let [_, _, _, _, index @ ..] = link.fixed::<8>().unwrap_or_default();
-                i32::from_ne_bytes(index) != LOOPBACK
-            })
-            .filter_map(|link| link.attributes(IFINFOMSG_BYTES).string(LINK_NAME))
+            .filter(|link| link.index() != Some(LOOPBACK))
+            .filter_map(|link| link.name())
             .map(str::to_owned)
             .collect();
         // Before Linux 6.4 there is no chain without a link.

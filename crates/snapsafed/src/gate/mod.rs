@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod devices;
 mod fake;
 mod link;
 mod netlink;

@@ -9,20 +9,18 @@ use std::path::Path;
 
 use rustix::net::netlink::NETFILTER;
 
-use super::netlink::{DUMP, Message, Socket};
+use super::devices::{self, Device};
+use super::netlink::{DUMP, Socket};
 use super::queues::children;
 
-/// `RTM_GETLINK`, `struct ifinfomsg`, `IFLA_IFNAME`, `IFLA_LINKINFO` / `IFLA_INFO_KIND`,
-/// `IFLA_XDP` / `IFLA_XDP_ATTACHED` (`include/uapi/linux/if_link.h`).
-const GET_LINK: u16 = 18;
-const IFINFOMSG_BYTES: usize = 16;
-const LINK_NAME: u16 = 3;
+/// `IFLA_LINKINFO` / `IFLA_INFO_KIND`, `IFLA_XDP` / `IFLA_XDP_ATTACHED`
+/// (`include/uapi/linux/if_link.h`).
 const LINK_INFO: u16 = 18;
 const INFO_KIND: u16 = 1;
 const LINK_XDP: u16 = 43;
 const XDP_ATTACHED: u16 = 2;
 
-/// `RTM_GETQDISC`, `struct tcmsg` (its index is where that of `ifinfomsg` is), `TCA_KIND`.
+/// `RTM_GETQDISC`, `struct tcmsg`, `TCA_KIND`.
 const GET_QDISC: u16 = 38;
 const TCMSG_BYTES: usize = 20;
 const QDISC_KIND: u16 = 1;
@@ -115,9 +113,8 @@ fn other_namespaces(meaning: &str) -> Vec<String> {
 }
 
 /// All links of this namespace.
-fn list_links() -> Option<Vec<Message>> {
-    let mut kernel = Socket::open(None, 0).ok()?;
-    kernel.ask(GET_LINK, DUMP, &[0; IFINFOMSG_BYTES], |_| {}).ok()
+fn list_links() -> Option<Vec<Device>> {
+    devices::list(&mut Socket::open(None, 0).ok()?).ok()
 }
 
 fn links(reach: Reach) -> Vec<String> {
@@ -126,8 +123,7 @@ fn links(reach: Reach) -> Vec<String> {
     };
     let mut words = Vec::new();
     for link in &listed {
-        let attributes = link.attributes(IFINFOMSG_BYTES);
-        let name = attributes.string(LINK_NAME).unwrap_or("?");
+        let (attributes, name) = (link.attributes(), link.name().unwrap_or("?"));
         match attributes.nested(LINK_INFO).string(INFO_KIND) {
             _ if reach == Reach::Frames => {}
             Some(kind @ ("macvlan" | "macvtap" | "ipvlan" | "ipvtap")) => words.push(format!(
@@ -156,17 +152,14 @@ fn entries() -> Vec<String> {
     let (Some(listed), Some(links)) = (listed, list_links()) else {
         return vec!["filters at the entry of links (tc) could not be listed".into()];
     };
-    let index = |message: &Message| {
-        message.fixed::<8>().map(|header| [4, 5, 6, 7].map(|at: usize| header[at]))
-    };
-    let has_entry = |link: &&Message| {
+    let has_entry = |link: &&Device| {
         listed.iter().any(|qdisc| {
             let kind = qdisc.attributes(TCMSG_BYTES).string(QDISC_KIND);
-            index(qdisc) == index(link) && matches!(kind, Some("ingress" | "clsact"))
+            devices::index_in(qdisc) == link.index() && matches!(kind, Some("ingress" | "clsact"))
         })
     };
     let names = links.iter().filter(has_entry).map(|link| {
-        let name = link.attributes(IFINFOMSG_BYTES).string(LINK_NAME).unwrap_or("?");
+        let name = link.name().unwrap_or("?");
         format!("{name} has a place for filters at its entry (tc): frames that they redirect pass")
     });
     names.collect()
