@@ -219,12 +219,12 @@ fn map_pages() -> Result<(u8, Option<Cause>), Cause> {
     wipe_in_children(&pages::INTACT, length)?;
     // MAP_DROPPABLE is a mapping type of its own: not ORed with MAP_PRIVATE (mmap(2)).
     let droppable = map_anonymous(length, MapFlags::DROPPABLE);
-    let refusal = match droppable.and_then(|mapping| mapping.move_over(pages::WORD)) {
+    let refusal = match droppable.and_then(|mapping| mapping.move_over(pages::of_word())) {
         Ok(()) => return Ok((DROPPABLE, None)),
         Err(Cause::Map(libc::EINVAL)) => Cause::NoDroppablePage,
         Err(cause) => cause,
     };
-    wipe_in_children(pages::WORD, length)?;
+    wipe_in_children(pages::of_word(), length)?;
     Ok((WIPE_ON_FORK, Some(refusal)))
 }
 

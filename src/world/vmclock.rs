@@ -22,7 +22,10 @@ use super::page::{Mapping, Page, SOURCE_BYTES, WATCHED, Watched};
 use super::trusted_file::{self, is_misc_device};
 use super::{Cause, WitnessState};
 
-static PAGE: &Page = &WATCHED.vmclock;
+#[inline(always)]
+fn page() -> &'static Page {
+    &WATCHED.vmclock
+}
 
 /// Where the words that are looked at around every output are in [`WATCHED`].
 pub(super) const COUNTER_AT: usize = Watched::VMCLOCK + abi::COUNTER_OFFSET;
@@ -99,26 +102,27 @@ impl Header {
 /// can be ordered against the write.
 #[inline(always)]
 pub(super) fn counter() -> u64 {
-    PAGE.word::<{ abi::COUNTER_OFFSET / 8 }>().load(Ordering::Relaxed)
+    page().word::<{ abi::COUNTER_OFFSET / 8 }>().load(Ordering::Relaxed)
 }
 
 /// The disruption marker; 0 where there is no vmclock.
 #[inline(always)]
 pub(super) fn marker() -> u64 {
-    PAGE.word::<{ abi::MARKER_OFFSET / 8 }>().load(Ordering::Relaxed)
+    page().word::<{ abi::MARKER_OFFSET / 8 }>().load(Ordering::Relaxed)
 }
 
 /// Where the page is.
 #[cfg(fuzzing)]
 pub(super) fn page_address() -> usize {
-    PAGE.as_ptr().addr()
+    page().as_ptr().addr()
 }
 
 /// Validates the mapped header again.
 pub(super) fn validate() -> Result<bool, Cause> {
-    let identity = u64::from_le(PAGE.word::<0>().load(Ordering::Relaxed));
-    let version = u64::from_le(PAGE.word::<{ abi::VERSION_OFFSET / 8 }>().load(Ordering::Relaxed));
-    let flags = u64::from_le(PAGE.word::<{ abi::FLAGS_OFFSET / 8 }>().load(Ordering::Relaxed));
+    let identity = u64::from_le(page().word::<0>().load(Ordering::Relaxed));
+    let version =
+        u64::from_le(page().word::<{ abi::VERSION_OFFSET / 8 }>().load(Ordering::Relaxed));
+    let flags = u64::from_le(page().word::<{ abi::FLAGS_OFFSET / 8 }>().load(Ordering::Relaxed));
     Header { magic: identity as u32, size: (identity >> 32) as u32, version: version as u16, flags }
         .validate()
 }
@@ -137,7 +141,7 @@ pub(super) fn install(from: From<'_>) -> Result<WitnessState, Cause> {
     let (fd, state) = open(from)?;
     let mapping = Mapping::of_file(fd.as_fd())?;
     header_of(&mapping).validate()?;
-    mapping.move_over(PAGE)?;
+    mapping.move_over(page())?;
     Ok(state)
 }
 

@@ -6,7 +6,10 @@ use crate::sync;
 use crate::sync::AtomicU64;
 
 /// The page of the word that looks read.
-pub(super) static WORD: &Page = &WATCHED.process;
+#[inline(always)]
+pub(super) fn of_word() -> &'static Page {
+    &WATCHED.process
+}
 
 /// The page of the word that tells a drop from a copy: cleared in children, never dropped.
 pub(super) static INTACT: Page = Page::new();
@@ -14,7 +17,7 @@ pub(super) static INTACT: Page = Page::new();
 #[cfg(not(all(test, loom)))]
 #[inline(always)]
 pub(super) fn word() -> &'static AtomicU64 {
-    WATCHED.process.word::<0>()
+    of_word().word::<0>()
 }
 
 #[cfg(not(all(test, loom)))]
