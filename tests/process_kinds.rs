@@ -292,6 +292,12 @@ mod stepping {
         }
     }
 
+    /// How many instructions `request` takes, more or less: a later one may find another state.
+    pub(super) fn instructions_of(request: impl FnOnce()) -> usize {
+        fork_everywhere(usize::MAX, 0, request);
+        LAST.0.load(Ordering::SeqCst)
+    }
+
     /// The request is over. Nobody forks from here on, so that nobody takes itself for its parent.
     static ENDED: AtomicBool = AtomicBool::new(false);
 
@@ -299,16 +305,18 @@ mod stepping {
     pub(super) static LAST: (AtomicUsize, AtomicUsize) = (AtomicUsize::new(0), AtomicUsize::new(0));
 }
 
-/// Forks after every `stride` instructions of `request`, and compares what all processes are given,
-/// by it and afterwards. How many instructions and forks there were, and blocks compared.
+/// Forks all over the instructions of `request`, of which there are about as many as `expected`, and
+/// compares what all processes are given, by it and afterwards. How many instructions and forks
+/// there were, and blocks compared.
 #[cfg(target_arch = "x86_64")]
 fn forked_everywhere(
-    stride: usize,
+    expected: usize,
     length: usize,
     mut request: impl FnMut(&mut [u8]),
 ) -> (usize, usize, usize) {
     const MOST: usize = if cfg!(debug_assertions) { 100 } else { 400 };
     const AFTER: usize = 64;
+    let stride = expected / MOST + 1;
     let board = Board::new(MOST + 1, length + AFTER);
     let mut out = vec![0; length + AFTER];
     let (now, after) = out.split_at_mut(length);
@@ -344,24 +352,21 @@ fn a_fork_between_any_two_instructions_of_a_request_shares_nothing() {
         snaprng::reseed(&[]).expect("a rekey");
         snaprng::fill(&mut [0; 16]).expect("bytes");
         let (mut forks, mut blocks) = (0, 0);
-        let mut over = |stride: usize, length: usize, request: &mut dyn FnMut(&mut [u8])| {
-            let (_, more, compared) = forked_everywhere(stride, length, request);
+        let mut over = |length: usize, request: &mut dyn FnMut(&mut [u8])| {
+            let expected = stepping::instructions_of(|| request(&mut vec![0; length]));
+            let (_, more, compared) = forked_everywhere(expected, length, request);
             forks += more;
             blocks += compared;
         };
-        // From the buffer: after each instruction, or each few of a build without optimization.
-        let each = if cfg!(debug_assertions) { 11 } else { 1 };
-        over(each, 16, &mut |out| snaprng::fill(out).expect("bytes"));
-        over(each, 16, &mut |out| out.copy_from_slice(&snaprng::bytes::<16>()));
-        over(each, 32, &mut |out| owned.fill(out).expect("bytes"));
-        // Of longer ones, after as many as make enough forks.
-        let (long, large) = if cfg!(debug_assertions) { (997, 1741) } else { (17, 61) };
-        over(long, 32, &mut |out| {
+        over(16, &mut |out| snaprng::fill(out).expect("bytes"));
+        over(16, &mut |out| out.copy_from_slice(&snaprng::bytes::<16>()));
+        over(32, &mut |out| owned.fill(out).expect("bytes"));
+        over(32, &mut |out| {
             snaprng::reseed(&[]).expect("a rekey");
             snaprng::fill(out).expect("bytes");
         });
-        over(long, 480, &mut |out| snaprng::fill(out).expect("a refill"));
-        over(large, 1024, &mut |out| snaprng::fill(out).expect("a large request"));
+        over(480, &mut |out| snaprng::fill(out).expect("a refill"));
+        over(1024, &mut |out| snaprng::fill(out).expect("a large request"));
         let kind = snaprng::protection().fork_safety();
         count(&format!(
             "forks between instructions, {kind:?}: {forks} forks, {blocks} blocks compared, 0 shared"
@@ -377,13 +382,12 @@ fn a_fork_between_any_two_instructions_of_a_first_use_shares_nothing() {
         // How long it is, from one in a child; then forks over all of it.
         let length = Board::new(1, size_of::<usize>());
         child(Way::Fork, || {
-            stepping::fork_everywhere(usize::MAX, 0, || first_use(&mut [0; 32]));
-            let instructions = stepping::LAST.0.load(Ordering::SeqCst);
+            let instructions = stepping::instructions_of(|| first_use(&mut [0; 32]));
             length.slot(0).copy_from_slice(&instructions.to_ne_bytes());
         })
         .join();
         let length = usize::from_ne_bytes(length.slot(0).try_into().expect("a word"));
-        let (instructions, forks, blocks) = forked_everywhere(length / 100 + 1, 32, first_use);
+        let (instructions, forks, blocks) = forked_everywhere(length, 32, first_use);
         count(&format!(
             "first use: {instructions} instructions, {forks} forks, {blocks} blocks compared, 0 shared"
         ));
