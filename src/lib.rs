@@ -58,8 +58,8 @@
 //!   If the CPU has no randomness either, also later ones may repeat until the kernel has reseeded
 //!   (measured: for 0.3 s, and 1.7 s where a real-time process kept it from that), and a process
 //!   that had settled before may go on to say so: it cannot know.
-//! * FIPS 140. Protection from an attacker who reads live memory. Registers and the stack are not
-//!   wiped; key material is, wherever it was stored.
+//! * FIPS 140. Protection from an attacker who reads live memory. The stack is not
+//!   wiped; key material is, wherever it was stored, and vector registers are after each keystream.
 //! * Threads made by a bare `CLONE_VM` without `CLONE_SETTLS`: they share one thread's state.
 //! * A generator that is abandoned in the middle of a request (a `longjmp` out of a signal
 //!   handler): that thread's requests are then served without state, slowly, for ever.

@@ -3,10 +3,10 @@
 //! Safe code over rows of four words, which the compiler keeps in vector registers where there are
 //! any. For one block it beats kernels that make four and more, several times over.
 //!
-//! What is wiped: nothing that this file could reach. The state lives in registers, and on the
-//! stack where the compiler spills it; callers wipe keys and outputs.
+//! What is wiped: by [`keystream`] the vector registers, by whoever asks for one [`block()`] what it
+//! gave. What the compiler spills to the stack stays there.
 
-use super::{Key, Rounds, SIGMA};
+use super::{Key, Rounds, SIGMA, registers};
 use crate::wipe::Wiped;
 
 /// Bytes of a block.
@@ -46,6 +46,7 @@ pub(super) fn keystream(rounds: Rounds, key: &Key, out: &mut [u8]) {
             *to = from;
         }
     }
+    registers::wipe();
 }
 
 /// The four of all columns.

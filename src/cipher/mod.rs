@@ -98,6 +98,13 @@ pub(crate) fn step(key: &mut Key, input: &Key, tweak: &[u8; TWEAK], spare: &mut 
     key.copy_from_slice(next);
     point("stepped");
     spare.copy_from_slice(rest);
+    registers::wipe();
+}
+
+/// Copies a key, and leaves nothing of it in the vector registers that it went through.
+pub(crate) fn copy_key(from: &Key, to: &mut Key) {
+    *to = *from;
+    registers::wipe();
 }
 
 /// A key whose words are all different.
@@ -214,6 +221,27 @@ mod tests {
         }
         let stream = block::block(Rounds::Twenty, &[3; 32], &[3; 16]);
         assert_eq!([next, spare].concat(), stream, "the key and the input, xored");
+    }
+
+    /// Not of an interpreter, which has no registers.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[test]
+    fn no_vector_register_keeps_a_word_of_a_step_or_of_a_few_blocks_or_of_a_copied_key() {
+        let mut left = [0; 32 * 64];
+        let (mut key, mut spare) = (OF_TESTS, [0; SPARE]);
+        step(&mut key, &[1; KEY_LEN], &[2; TWEAK], &mut spare);
+        registers::read(&mut left);
+        assert_tells_nothing(&left, &[key, spare].concat());
+
+        let mut out = [0; 100];
+        block::keystream(Rounds::Twenty, &OF_TESTS, &mut out);
+        registers::read(&mut left);
+        assert_tells_nothing(&left, &out);
+
+        let mut copy = Key::default();
+        copy_key(&OF_TESTS, &mut copy);
+        registers::read(&mut left);
+        assert_tells_nothing(&left, &copy);
     }
 
     fn hex(bytes: &[u8]) -> String {

@@ -64,7 +64,7 @@ impl Buffer {
         before.fill(0);
         cipher::keystream(rounds, key, fresh);
         if let Some((next_key, rest)) = fresh.split_first_chunk_mut::<KEY_LEN>() {
-            *key = *next_key;
+            cipher::copy_key(next_key, key);
             point("keyed for the next refill");
             wipe(next_key);
             *(if is_open { &mut self.open } else { &mut self.reserved }) = rest.len();
