@@ -153,3 +153,47 @@ fn a_dropped_page_does_not_restart_a_large_request() {
     bytes(&mut generator, 8).unwrap();
     assert_eq!(script.kernel_calls.get(), kernel + 1, "and cost a rekey");
 }
+
+#[test]
+fn the_inlined_ways_give_what_is_open_and_look_twice() {
+    let script = Script::synchronous();
+    let mut generator = script.generator(prefer());
+    bytes(&mut generator, 16).unwrap();
+    let open = generator.buffer.parts().1[..56].to_vec();
+    script.log.borrow_mut().clear();
+    assert_eq!(generator.array_if_unmoved::<16>().unwrap()[..], open[..16]);
+    assert_eq!(generator.array_or_closed::<16>().unwrap()[..], open[16..32]);
+    assert_eq!(generator.convert(|b: [u8; 8]| b.to_vec()).unwrap(), open[32..40]);
+    let mut out = [0; 16];
+    assert!(generator.fill_if_unmoved(&mut out));
+    assert_eq!(out[..], open[40..]);
+    assert_eq!(*script.log.borrow(), ["look"; 8]);
+}
+
+#[test]
+fn large_requests_go_past_the_buffer_whatever_is_open() {
+    let script = Script::synchronous();
+    let mut generator = script.generator(prefer());
+    bytes(&mut generator, 16).unwrap();
+    let left = generator.buffer.left();
+    assert!(left > LARGE);
+    assert_eq!(generator.array_if_unmoved::<LARGE>(), None);
+    assert!(!generator.fill_if_unmoved(&mut [0; LARGE]));
+    assert_eq!(generator.buffer.left(), left);
+    assert!(generator.fill_if_unmoved(&mut [0; LARGE - 1]));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_not_keyed_has_nothing_open_after_the_inlined_way_and_what_is_keyed_keeps_it() {
+    let script = Script::synchronous();
+    let mut generator = script.generator(prefer());
+    bytes(&mut generator, 16).unwrap();
+    let left = generator.buffer.left();
+    script.clone_vm();
+    assert_eq!(generator.array_or_closed::<8>(), None);
+    assert_eq!(generator.buffer.left(), left, "the slow way wipes them");
+    generator.keyed = false;
+    assert_eq!(generator.array_or_closed::<8>(), None);
+    assert_eq!(generator.buffer.left(), 0);
+}
