@@ -213,7 +213,12 @@ fn the_kernel_is_made_to_reseed_only_where_the_cpu_has_no_randomness() {
 
 #[test]
 fn diversity_says_what_was_credited() {
-    let of = |entropy: &Fixed| diversity_of(entropy).to_string();
+    let of = |entropy: &Fixed| {
+        let diversity = diversity_of(entropy);
+        assert_eq!(format!("{diversity:?}"), format!("Diversity({diversity})"));
+        assert_eq!(diversity.injected_bits(), if entropy.injected.is_some() { 256 } else { 0 });
+        diversity.to_string()
+    };
     assert_eq!(of(&full()), "CPU 256 bits");
     assert_eq!(of(&Fixed { kernel: Some(1), ..Fixed::default() }), "none");
     assert_eq!(
@@ -266,6 +271,70 @@ fn a_later_start_on_record_takes_as_long_as_its_age_says() {
     settling.absorbed(now, 64_000 * MILLISECOND);
     assert!(!settling.is_due(now, 64_000 * MILLISECOND), "the early stages are over at once");
     assert_eq!(settling.remaining(now, 64_000 * MILLISECOND), 34_000 * MILLISECOND);
+}
+
+// The real sources.
+
+/// Whether two draws of 32 bytes each gave some, and other ones; `None` where there were none.
+fn differ(mut draw: impl FnMut(&mut [u8; FULL]) -> bool) -> Option<bool> {
+    let [mut one, mut other] = [[0; FULL]; 2];
+    (draw(&mut one) && draw(&mut other)).then_some(one != other && one != [0; FULL])
+}
+
+#[test]
+fn the_real_kernel_gives_other_bytes_each_time_either_way() {
+    assert_eq!(differ(|out| SystemEntropy.kernel(out).is_ok()), Some(true));
+    assert_eq!(differ(|out| SystemEntropy.kernel_quickly(out).is_ok()), Some(true));
+}
+
+#[test]
+fn the_real_cpu_gives_other_bytes_each_time_if_it_gives_any() {
+    let gives = cpu::fill(&mut [0; FULL]);
+    assert_eq!(differ(|out| SystemEntropy.cpu(out)), gives.then_some(true));
+    if !gives {
+        println!("SKIPPED: bytes of the CPU: this one has no randomness");
+    }
+}
+
+#[test]
+fn the_real_noise_source_is_drawn_once_in_an_epoch_or_where_it_is_needed() {
+    let mut out = [0; FULL];
+    if !cpu::fill_seed(true, &mut out) {
+        return println!("SKIPPED: the noise source: this CPU has none");
+    }
+    let epoch = Epoch { counter: 0x5eed, ..Epoch::default() };
+    // Without insisting, the source may be drawn empty by others.
+    let _ = SystemEntropy.cpu_seed(&epoch, false, &mut out);
+    out.fill(0);
+    assert!(!SystemEntropy.cpu_seed(&epoch, false, &mut out));
+    assert_eq!(out, [0; FULL], "not asked");
+    assert!(SystemEntropy.cpu_seed(&epoch, true, &mut out) && out != [0; FULL]);
+}
+
+#[test]
+fn the_real_diversifiers_are_time_and_place_and_number() {
+    let here = 0u8;
+    let mut all = [[0; DIVERSIFIERS]; 2];
+    all.iter_mut().for_each(|out| SystemEntropy.diversifiers(out));
+    let words = all.map(|out| {
+        let words = out.as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word));
+        <[u64; 3]>::try_from(words.collect::<Vec<_>>()).unwrap()
+    });
+    let [[ticks, wall, first], [later_ticks, later_wall, second]] = words;
+    assert!(later_ticks >= ticks && later_wall >= wall && wall != 0);
+    let distance = ((first >> 32) as u32).abs_diff((&raw const here).addr() as u32);
+    assert!(distance < 1 << 16, "of this thread's stack");
+    // Others count, too.
+    assert!((second as i32).wrapping_sub(first as i32) > 0);
+}
+
+#[test]
+fn the_real_clocks_go_and_agree() {
+    let before = SystemEntropy.now();
+    let coarse = SystemEntropy.now_coarse();
+    // It is some milliseconds behind.
+    assert!(before > 1_000 * MILLISECOND && coarse > before - 1_000 * MILLISECOND);
+    assert!(SystemEntropy.now() >= coarse);
 }
 
 proptest! {

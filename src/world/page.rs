@@ -176,16 +176,16 @@ impl Mapping {
         (self.address, self.length)
     }
 
-    /// A copy of the 32-bit word at `offset`.
-    pub(super) fn read_u32(&self, offset: usize) -> u32 {
-        assert!(offset.is_multiple_of(4) && offset + 4 <= SOURCE_BYTES);
+    /// A copy of the 64-bit word at `offset`.
+    pub(super) fn read(&self, offset: usize) -> u64 {
+        assert!(offset.is_multiple_of(8) && offset < SOURCE_BYTES);
         #[cfg(fuzzing)]
         crate::fuzzing::about_to_read(None, offset);
         // SAFETY: in bounds by the assertion; the mapping is readable.
-        let word = unsafe { self.address.byte_add(offset) }.cast::<u32>();
+        let word = unsafe { self.address.byte_add(offset) }.cast::<u64>();
         // SAFETY: aligned, since a mapping begins at a page; atomic, since others may write it.
-        let word = unsafe { AtomicU32::from_ptr(word) };
-        u32::from_le(word.load(core::sync::atomic::Ordering::Relaxed))
+        let word = unsafe { AtomicU64::from_ptr(word) };
+        word.load(core::sync::atomic::Ordering::Relaxed)
     }
 
     /// Moves the mapping over `page`, where it stays for the life of the process.

@@ -35,7 +35,7 @@ pub fn validate_installed_vmclock() -> Result<bool, Cause> {
 
 /// Where the vmclock page is.
 pub fn vmclock_page() -> usize {
-    vmclock::page_address()
+    vmclock::page().as_ptr().addr()
 }
 
 /// Installs sysgenid from a path, which the embedder named or not.

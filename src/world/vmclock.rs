@@ -23,7 +23,7 @@ use super::trusted_file::{self, is_misc_device};
 use super::{Cause, WitnessState};
 
 #[inline(always)]
-fn page() -> &'static Page {
+pub(super) fn page() -> &'static Page {
     &WATCHED.vmclock
 }
 
@@ -58,7 +58,7 @@ pub(crate) mod abi {
 }
 
 /// The words of a page that say what the others are good for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) magic: u32,
     pub(crate) size: u32,
@@ -79,6 +79,17 @@ impl Header {
             version: u16::from_le_bytes(at(bytes, abi::VERSION_OFFSET)?),
             flags: u64::from_le_bytes(at(bytes, abi::FLAGS_OFFSET)?),
         })
+    }
+
+    /// That of the words at its offsets: `magic` and `size`, `version` and what is above it, `flags`.
+    fn of_words(identity: u64, version: u64, flags: u64) -> Self {
+        let identity = u64::from_le(identity);
+        Self {
+            magic: identity as u32,
+            size: (identity >> 32) as u32,
+            version: u64::from_le(version) as u16,
+            flags: u64::from_le(flags),
+        }
     }
 
     /// Whether this is a vmclock page that can be watched, and whether it has the counter.
@@ -111,20 +122,12 @@ pub(super) fn marker() -> u64 {
     page().word::<{ abi::MARKER_OFFSET / 8 }>().load(Ordering::Relaxed)
 }
 
-/// Where the page is.
-#[cfg(fuzzing)]
-pub(super) fn page_address() -> usize {
-    page().as_ptr().addr()
-}
-
 /// Validates the mapped header again.
 pub(super) fn validate() -> Result<bool, Cause> {
-    let identity = u64::from_le(page().word::<0>().load(Ordering::Relaxed));
-    let version =
-        u64::from_le(page().word::<{ abi::VERSION_OFFSET / 8 }>().load(Ordering::Relaxed));
-    let flags = u64::from_le(page().word::<{ abi::FLAGS_OFFSET / 8 }>().load(Ordering::Relaxed));
-    Header { magic: identity as u32, size: (identity >> 32) as u32, version: version as u16, flags }
-        .validate()
+    let identity = page().word::<{ abi::MAGIC_OFFSET / 8 }>().load(Ordering::Relaxed);
+    let version = page().word::<{ abi::VERSION_OFFSET / 8 }>().load(Ordering::Relaxed);
+    let flags = page().word::<{ abi::FLAGS_OFFSET / 8 }>().load(Ordering::Relaxed);
+    Header::of_words(identity, version, flags).validate()
 }
 
 /// Where the page comes from.
@@ -146,13 +149,9 @@ pub(super) fn install(from: From<'_>) -> Result<WitnessState, Cause> {
 }
 
 fn header_of(mapping: &Mapping) -> Header {
-    Header {
-        magic: mapping.read_u32(abi::MAGIC_OFFSET),
-        size: mapping.read_u32(abi::SIZE_OFFSET),
-        version: mapping.read_u32(abi::VERSION_OFFSET) as u16,
-        flags: u64::from(mapping.read_u32(abi::FLAGS_OFFSET))
-            | u64::from(mapping.read_u32(abi::FLAGS_OFFSET + 4)) << 32,
-    }
+    let [identity, version, flags] =
+        [abi::MAGIC_OFFSET, abi::VERSION_OFFSET, abi::FLAGS_OFFSET].map(|at| mapping.read(at));
+    Header::of_words(identity, version, flags)
 }
 
 fn open(from: From<'_>) -> Result<(OwnedFd, WitnessState), Cause> {
@@ -236,6 +235,19 @@ mod tests {
         assert_eq!(verdict(&page(abi::MAGIC, 0x6f, 1, 0x100)), Err(Cause::TooSmall(0x6f)));
         assert_eq!(verdict(&page(abi::MAGIC, 0x70, 1, 0x100)), Ok(true));
         assert_eq!(verdict(&[0x56, 0x43, 0x4c, 0x4b]), Err(Cause::TooSmall(4)));
+    }
+
+    /// Of memory that is like the page of a device.
+    fn mapped(bytes: &[u8]) -> Mapping {
+        let fd = rustix::fs::memfd_create(c"page", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        assert_eq!(rustix::io::pwrite(&fd, bytes, 0), Ok(bytes.len()));
+        Mapping::of_file(fd.as_fd()).unwrap()
+    }
+
+    #[test]
+    fn a_mapped_header_is_read_as_its_bytes_are() {
+        let bytes: Vec<u8> = (0..SOURCE_BYTES).map(|at| (at * 7 + 1) as u8).collect();
+        assert_eq!(Some(header_of(&mapped(&bytes))), Header::parse(&bytes));
     }
 
     proptest! {

@@ -70,7 +70,10 @@ fn require_refuses_below_synchronous_and_works_again_when_it_is_reached() {
 
 #[test]
 fn bare_metal_is_buffered_settled_and_admitted() {
-    let script = Script::with(Facts { bare_metal: true, ..PER_CALL }).unsettled();
+    let script = Script::with(Facts { bare_metal: true, ..PER_CALL });
+    // Just booted: time alone has settled nothing.
+    script.now.set(SECOND);
+    let script = script.unsettled();
     script.cpu_seed.set(None);
     let mut generator = script.generator(require());
     bytes(&mut generator, 8).unwrap();
