@@ -6,6 +6,7 @@
 use core::fmt;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use crate::cipher::{Kernel, Rounds};
@@ -264,9 +265,20 @@ fn witness(inspected: Inspected) -> Witness {
     Witness {
         name: inspected.name,
         state: inspected.state,
-        path: inspected.path.map(|p| PathBuf::from(p.to_string_lossy().into_owned())),
+        path: inspected.path.map(path_of),
         cause: inspected.cause,
     }
+}
+
+#[cfg(unix)]
+fn path_of(path: CString) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(path.into_bytes()).into()
+}
+
+#[cfg(not(unix))]
+fn path_of(path: CString) -> PathBuf {
+    path.to_string_lossy().into_owned().into()
 }
 
 #[cfg(target_os = "linux")]

@@ -3,8 +3,9 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -30,7 +31,8 @@ use snaprng::{Cause, Config, Error, Level, Source, VmClock, WitnessState};
 fn a_memfd_and_a_file_on_a_tmpfs_are_stand_ins_at_level_synchronous() {
     in_a_fresh_process(|| {
         let directory = Scratch::new();
-        let path = directory.path().join("vmclock");
+        // A name is any bytes, and is reported as it is.
+        let path = directory.path().join(OsStr::from_bytes(b"vmclock \xff"));
         VmClockPage::create(&path).expect("a file");
         let memfd = VmClockPage::memfd().expect("a memfd");
         for (vmclock, path) in [(VmClock::Path(path.clone()), Some(path)), (stand_in(&memfd), None)]

@@ -15,7 +15,8 @@ use core::ffi::CStr;
 use core::fmt;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
-use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use snaprng::{Config, Error, Policy, Source, VmClock};
@@ -87,11 +88,11 @@ impl Section {
         if !core.configuration(names.pointers(), &mut values) {
             return Self { activates: false, settings: Err(Unloadable::NoCore) };
         }
-        let texts = values.iter().map(|value| {
+        let values = values.iter().map(|value| {
             // SAFETY: null, or a C string that the core keeps for as long as it has the provider.
-            (!value.is_null()).then(|| unsafe { CStr::from_ptr(*value) }.to_string_lossy())
+            (!value.is_null()).then(|| unsafe { CStr::from_ptr(*value) }.to_bytes())
         });
-        let answers: Vec<_> = names.meanings().iter().copied().zip(texts).collect();
+        let answers: Vec<_> = names.meanings().iter().copied().zip(values).collect();
         let activates =
             answers.iter().any(|(asked, value)| *asked == Asked::Activate && value.is_some());
         let settings = Settings::parse(answers.into_iter(), |index| names.name(index));
@@ -102,17 +103,17 @@ impl Section {
 impl Settings {
     /// From the answers to every question that was put.
     fn parse<'a>(
-        answers: impl Iterator<Item = (Asked, Option<Cow<'a, str>>)>,
+        answers: impl Iterator<Item = (Asked, Option<&'a [u8]>)>,
         name: impl Fn(usize) -> String,
     ) -> Result<Self, Unloadable> {
         let mut settings = Self::default();
         for (index, (asked, value)) in answers.enumerate() {
             let Some(value) = value else { continue };
             match asked {
-                Asked::Key(POLICY) => settings.policy = Some(policy(&value)?),
-                Asked::Key(VMCLOCK) => settings.vmclock = Some(place(VMCLOCK, &value)?),
+                Asked::Key(POLICY) => settings.policy = Some(policy(value)?),
+                Asked::Key(VMCLOCK) => settings.vmclock = Some(place(VMCLOCK, value)?),
                 Asked::Activate => {}
-                Asked::Key(_) => settings.agent_page = Some(place(AGENT_PAGE, &value)?),
+                Asked::Key(_) => settings.agent_page = Some(place(AGENT_PAGE, value)?),
                 Asked::NotOffered(key) => return Err(Unloadable::NotOffered(key)),
                 Asked::Mistyped(meant) => {
                     return Err(Unloadable::UnknownKey { given: name(index), meant });
@@ -183,20 +184,25 @@ fn decide(settings: Settings) -> &'static Settings {
     unsafe { &*decided }
 }
 
-fn policy(value: &str) -> Result<Policy, Unloadable> {
+fn policy(value: &[u8]) -> Result<Policy, Unloadable> {
     match value {
-        "prefer" => Ok(Policy::Prefer),
-        "require" => Ok(Policy::Require),
-        _ => Err(Unloadable::BadPolicy(value.into())),
+        b"prefer" => Ok(Policy::Prefer),
+        b"require" => Ok(Policy::Require),
+        _ => Err(Unloadable::BadPolicy(text(value))),
     }
 }
 
-fn place(key: &'static str, value: &str) -> Result<Place, Unloadable> {
+fn place(key: &'static str, value: &[u8]) -> Result<Place, Unloadable> {
     match value {
-        "off" => Ok(Place::Off),
-        path if path.starts_with('/') => Ok(Place::Path(path.into())),
-        _ => Err(Unloadable::BadPath { key, value: value.into() }),
+        b"off" => Ok(Place::Off),
+        path if path.starts_with(b"/") => Ok(Place::Path(OsStr::from_bytes(path).into())),
+        _ => Err(Unloadable::BadPath { key, value: text(value) }),
     }
+}
+
+/// For a message.
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
 }
 
 impl fmt::Display for Settings {
@@ -249,7 +255,7 @@ mod tests {
         let answers = names.meanings().iter().enumerate().map(|(index, asked)| {
             let name = names.name(index);
             let value = lines.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-            (*asked, value.map(Cow::Borrowed))
+            (*asked, value.map(str::as_bytes))
         });
         Settings::parse(answers, |index| names.name(index))
     }
@@ -273,6 +279,13 @@ mod tests {
             settings.to_string(),
             "policy = require, vmclock = /dev/vmclock0, agent_page = off"
         );
+    }
+
+    #[test]
+    fn a_path_is_any_bytes() {
+        let path = place(VMCLOCK, b"/dev/\xff").unwrap();
+        assert_eq!(path, Place::Path(OsStr::from_bytes(b"/dev/\xff").into()));
+        assert!(place(VMCLOCK, b"dev/\xff").unwrap_err().to_string().contains("from the root"));
     }
 
     #[test]
