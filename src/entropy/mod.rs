@@ -359,6 +359,11 @@ impl Settling {
     }
 }
 
+crate::sync::statics! {
+    /// The VM epoch in which the CPU's noise source was asked last.
+    static SEEDED_IN: stamp::Stamp = stamp::Stamp::new();
+}
+
 /// The real sources. Without state of its own: what they keep belongs to the process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SystemEntropy;
@@ -369,7 +374,6 @@ impl Entropy for SystemEntropy {
     }
 
     fn cpu_seed(&self, epoch: &Epoch, needed: bool, out: &mut [u8; FULL]) -> bool {
-        crate::sync::statics! { static SEEDED_IN: stamp::Stamp = stamp::Stamp::new(); }
         if !needed && SEEDED_IN.get(epoch).is_some() {
             return false;
         }
