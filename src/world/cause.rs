@@ -206,19 +206,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cause_survives_publication() {
-        for code in 0..=u8::MAX {
-            if let Some(cause) = Cause::unpack(code, 0x8000_0007) {
-                let (again, detail) = cause.pack();
-                assert_eq!(again, code);
-                assert_eq!(Cause::unpack(again, detail), Some(cause));
-                assert!(!cause.to_string().is_empty());
-            }
+    fn every_cause_survives_publication_and_says_something_of_its_own() {
+        let mut texts = std::collections::HashSet::new();
+        for code in 1..=21 {
+            let cause = Cause::unpack(code, 0x8000_0007).expect("a cause");
+            let (again, detail) = cause.pack();
+            assert_eq!(again, code);
+            assert_eq!(Cause::unpack(again, detail), Some(cause));
+            assert!(texts.insert(cause.to_string()), "{cause}");
+        }
+        // Nothing, and what nobody has published.
+        assert!([0, 22, u8::MAX].iter().all(|code| Cause::unpack(*code, 0).is_none()));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn errors_that_operators_meet_have_their_symbols() {
+        let symbols = [
+            (libc::EPERM, "EPERM"),
+            (libc::ENOENT, "ENOENT"),
+            (libc::ENOMEM, "ENOMEM"),
+            (libc::EACCES, "EACCES"),
+            (libc::ENODEV, "ENODEV"),
+            (libc::EINVAL, "EINVAL"),
+            (libc::ENFILE, "ENFILE"),
+            (libc::EMFILE, "EMFILE"),
+            (libc::EROFS, "EROFS"),
+            (libc::ENOSYS, "ENOSYS"),
+            (9999, "error 9999"),
+        ];
+        for (number, symbol) in symbols {
+            assert_eq!(Cause::Open(number).to_string(), format!("{symbol} when opening it"));
         }
     }
 
     #[test]
-    fn a_forbidden_device_names_its_errno() {
-        assert_eq!(Cause::Open(13).to_string(), "EACCES when opening it");
+    fn states_have_names() {
+        use WitnessState::{Absent, Active, Off, StandIn, Unusable};
+        let names = [Absent, Active, StandIn, Unusable, Off].map(|state| format!("{state:>9}"));
+        assert_eq!(names, ["   absent", "   active", " stand-in", " unusable", "      off"]);
     }
 }

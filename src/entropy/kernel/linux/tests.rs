@@ -3,6 +3,7 @@
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use super::*;
+use crate::entropy::{Entropy, SystemEntropy};
 
 /// What the kernel says of itself, by another way.
 fn os_release() -> String {
@@ -82,6 +83,18 @@ fn may_reseed() -> bool {
     answer == 0
 }
 
+/// Does something while descriptor 0 is the device, and kept as such.
+fn without_standard_input<R>(act: impl FnOnce() -> R) -> R {
+    let device = open_device(c"/dev/urandom").unwrap();
+    let input = rustix::io::dup(std::io::stdin()).unwrap();
+    rustix::stdio::dup2_stdin(&device).unwrap();
+    let descriptor = RESEED_ON.swap(0, Ordering::Relaxed);
+    let done = act();
+    RESEED_ON.store(descriptor, Ordering::Relaxed);
+    rustix::stdio::dup2_stdin(&input).unwrap();
+    done
+}
+
 /// All that `reseed` does, in one test: what it keeps belongs to the process.
 #[test]
 fn the_kernel_is_made_to_reseed_once_in_an_epoch_by_whoever_may() {
@@ -90,7 +103,7 @@ fn the_kernel_is_made_to_reseed_once_in_an_epoch_by_whoever_may() {
     assert_eq!(RESEED_ON.load(Ordering::Relaxed) >= 0, is_wanted);
 
     RESEED_ON.store(-1, Ordering::Relaxed);
-    assert!(!reseed(&epoch(71)), "no descriptor");
+    assert!(!SystemEntropy.reseed_kernel(&epoch(71)), "no descriptor");
     let other = std::fs::File::open("/dev/zero").unwrap().into_raw_fd();
     RESEED_ON.store(other, Ordering::Relaxed);
     assert!(!reseed(&epoch(71)), "somebody else's descriptor");
@@ -104,9 +117,12 @@ fn the_kernel_is_made_to_reseed_once_in_an_epoch_by_whoever_may() {
         let mut fewer = all;
         fewer.effective.remove(CapabilitySet::SYS_ADMIN);
         set_capabilities(None, fewer).unwrap();
-        assert!(reseed(&epoch(72)), "it was done in this epoch");
+        assert!(SystemEntropy.reseed_kernel(&epoch(72)), "it was done in this epoch");
         assert!(!reseed(&epoch(73)), "it is forbidden now");
         set_capabilities(None, all).unwrap();
+        RESEED_REFUSED.store(false, Ordering::Relaxed);
+        assert!(without_standard_input(|| reseed(&epoch(75))), "the device may be descriptor 0");
+        RESEED_REFUSED.store(true, Ordering::Relaxed);
     } else {
         println!("SKIPPED: this process may not make the kernel reseed (CAP_SYS_ADMIN)");
         assert!(!reseed(&epoch(73)));
