@@ -4,6 +4,8 @@
 //! 1, ECX bit 31 is reserved for hypervisors to set (Intel SDM, AMD APM), and the firmware's
 //! vendor string must not be that of a known VMM, for those that hide the bit.
 
+use core::ffi::CStr;
+
 use rustix::fs::{CWD, Mode, OFlags};
 
 /// Vendor strings in `/sys/class/dmi/id/sys_vendor` that belong to a virtual machine.
@@ -26,23 +28,27 @@ const VMM_VENDORS: [&str; 16] = [
     "Apple Virtualization",
 ];
 
+/// What the firmware calls the maker of the machine.
+const VENDOR: &CStr = c"/sys/class/dmi/id/sys_vendor";
+
 /// Whether hardware and firmware both say that there is no hypervisor.
 pub(super) fn is_bare_metal() -> bool {
-    cpu_denies_hypervisor() && firmware_vendor_is_hardware()
+    is_denied(cpu_denies_hypervisor(), VENDOR)
 }
 
-#[cfg(target_arch = "x86_64")]
-fn cpu_denies_hypervisor() -> bool {
-    !crate::features::has(crate::features::Feature::Hypervisor)
+fn is_denied(cpu_denies: bool, vendor: &CStr) -> bool {
+    cpu_denies && names_hardware_vendor(vendor)
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+/// Other architectures have no such bit.
 fn cpu_denies_hypervisor() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return !crate::features::has(crate::features::Feature::Hypervisor);
+    #[cfg(not(target_arch = "x86_64"))]
     false
 }
 
-fn firmware_vendor_is_hardware() -> bool {
-    let path = c"/sys/class/dmi/id/sys_vendor";
+fn names_hardware_vendor(path: &CStr) -> bool {
     let Ok(fd) = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
     else {
         return false;
@@ -75,5 +81,28 @@ mod tests {
         assert!(!is_hardware_vendor(b"VMWARE, Inc.\n"));
         assert!(!is_hardware_vendor(b"\n"));
         assert!(!is_hardware_vendor(&[0xff, 0xfe]));
+    }
+    #[test]
+    fn cpu_and_firmware_must_both_deny_a_hypervisor() {
+        let file = |vendor: &str| {
+            let fd = rustix::fs::memfd_create(c"vendor", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+            assert_eq!(rustix::io::pwrite(&fd, vendor.as_bytes(), 0), Ok(vendor.len()));
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+            (fd, std::ffi::CString::new(path).unwrap())
+        };
+        let (_hardware, hardware) = file("Dell Inc.\n");
+        let (_vmm, vmm) = file("QEMU\n");
+        assert!(is_denied(true, &hardware));
+        assert!(!is_denied(false, &hardware) && !is_denied(true, &vmm) && !is_denied(false, &vmm));
+        assert!(!is_denied(true, c"/nowhere"));
+    }
+
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[test]
+    fn the_cpu_says_what_the_kernel_says_of_it() {
+        let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+        let flags = cpu.lines().find(|line| line.starts_with("flags")).unwrap();
+        let hypervisor = flags.split_whitespace().any(|flag| flag == "hypervisor");
+        assert_eq!(cpu_denies_hypervisor(), !hypervisor);
     }
 }
