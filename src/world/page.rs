@@ -14,6 +14,9 @@ use rustix::mm::{MremapFlags, mremap_fixed, munmap};
 
 use super::Cause;
 
+#[cfg(not(all(target_arch = "x86_64", not(any(miri, fuzzing)))))]
+mod elsewhere;
+
 /// What the page is aligned to, and its size: at least one page of the machine. 4 KiB on x86;
 /// other architectures run kernels with pages of up to 64 KiB.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -42,7 +45,10 @@ impl Page {
     pub(super) fn word<const INDEX: usize>(&self) -> &AtomicU64 {
         const { assert!(INDEX < SOURCE_BYTES / 8) };
         #[cfg(fuzzing)]
-        crate::fuzzing::about_to_read(Some(self.as_ptr().addr()), INDEX * 8);
+        crate::fuzzing::about_to_read(
+            Some(self.as_ptr().addr()),
+            size_of_val(&self.words[..INDEX]),
+        );
         &self.words[INDEX]
     }
 
@@ -112,16 +118,10 @@ impl Watched {
             true
         }
         #[cfg(not(all(target_arch = "x86_64", not(any(miri, fuzzing)))))]
-        [(A, a), (B, b), (C, c)].iter().all(|&(at, value)| {
-            #[cfg(fuzzing)]
-            crate::fuzzing::about_to_read(
-                Some(words.addr() + at / PAGE_BYTES * PAGE_BYTES),
-                at % PAGE_BYTES,
-            );
-            // SAFETY: within this value, as asserted above, and an atomic like all of it.
-            let word = unsafe { &*words.byte_add(at) };
-            word.load(core::sync::atomic::Ordering::Acquire) == value
-        })
+        // SAFETY: words of this value, as asserted above.
+        unsafe {
+            elsewhere::hold(words, [(A, a), (B, b), (C, c)])
+        }
     }
 
     const fn is_word(at: usize) -> bool {
@@ -217,5 +217,48 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: this value owns the mapping and nothing points into it. A failure leaks a page.
         let _ = unsafe { munmap(self.address, self.length) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn words_hold_as_long_as_none_of_them_is_another() {
+        const A: usize = Watched::PROCESS;
+        const B: usize = Watched::VMCLOCK + 0x68;
+        const C: usize = Watched::VMCLOCK + 0x10;
+        static OURS: Watched = Watched { process: Page::new(), vmclock: Page::new() };
+        let words = [
+            OURS.process.word::<0>(),
+            OURS.vmclock.word::<{ 0x68 / 8 }>(),
+            OURS.vmclock.word::<{ 0x10 / 8 }>(),
+        ];
+        assert!(OURS.hold::<A, B, C>([0; 3]));
+        for (number, word) in (1..).zip(words) {
+            word.store(number, Ordering::Relaxed);
+        }
+        assert!(OURS.hold::<A, B, C>([1, 2, 3]));
+        for (word, other) in words.iter().zip([[0, 2, 3], [1, 0, 3], [1, 2, 0]]) {
+            assert!(!OURS.hold::<A, B, C>(other));
+            // Each bit counts, the highest too.
+            let before = word.fetch_xor(1 << 63, Ordering::Relaxed);
+            assert!(!OURS.hold::<A, B, C>([1, 2, 3]));
+            word.store(before, Ordering::Relaxed);
+        }
+        assert!(OURS.hold::<A, B, C>([1, 2, 3]));
+    }
+
+    #[test]
+    fn only_words_of_a_source_can_be_watched() {
+        for at in [0, 8, SOURCE_BYTES - 8, Watched::VMCLOCK, Watched::VMCLOCK + SOURCE_BYTES - 8] {
+            assert!(Watched::is_word(at), "{at}");
+        }
+        for at in [4, Watched::VMCLOCK + 1, size_of::<Watched>(), size_of::<Watched>() + 8] {
+            assert!(!Watched::is_word(at), "{at}");
+        }
     }
 }
