@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 
 use common::blocks::{assert_nothing_repeats, numbered};
-use common::copies::{Board, WAYS, child};
+use common::copies::{Board, WAYS, Way, child};
 use common::interruption::Trap;
 use common::maps::{DROPPABLE, Mapping, NOT_DUMPED, WIPED_ON_FORK, mappings};
 use common::worlds::{
@@ -247,6 +247,39 @@ fn a_child_made_while_the_page_is_dropped_shares_nothing() {
             assert!(generation.is_current());
             assert_nothing_repeats(&numbered("process", &board.records()));
         }
+    });
+}
+
+#[test]
+fn where_the_kernel_only_pretends_to_clear_pages_the_fork_handler_does_it() {
+    in_worlds(&[NOT_DROPPABLE], |_| {
+        let mut owned = worlds::owned();
+        owned.fill(&mut [0; 32]).expect("bytes");
+        snaprng::fill(&mut [0; 32]).expect("bytes");
+        for page in mappings().iter().filter(|page| page.has(WIPED_ON_FORK)) {
+            let address = std::ptr::with_exposed_provenance_mut(page.start);
+            // SAFETY: takes back an advice; nothing changes in this process.
+            let answer = unsafe { libc::madvise(address, page.length, libc::MADV_KEEPONFORK) };
+            assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
+        }
+        assert!(!mappings().iter().any(|page| page.has(WIPED_ON_FORK)));
+        let generation = snaprng::generation();
+        let board = Board::new(4, 512);
+        let mut draw = |slot: usize| {
+            let (thread, own) = board.slot(slot).split_at_mut(512 - 32);
+            snaprng::fill(thread).expect("bytes");
+            owned.fill(own).expect("bytes");
+        };
+        for slot in [1, 2] {
+            child(Way::Fork, || {
+                assert!(!generation.is_current());
+                draw(slot);
+            })
+            .join();
+            draw(if slot == 1 { 0 } else { 3 });
+        }
+        assert!(generation.is_current());
+        assert_nothing_repeats(&numbered("process", &board.records()));
     });
 }
 

@@ -152,20 +152,29 @@ fn arm() -> u64 {
     fresh
 }
 
-/// A number of this lineage and 32 random bits; neither 0 nor the complement of 0.
+/// What the word never held before; not 0.
 fn fresh_word() -> u64 {
-    let number = ARMED.fetch_add(1, Ordering::AcqRel).wrapping_add(1).clamp(1, u32::MAX - 1);
+    unlike_all_before().max(1)
+}
+
+/// A number of this lineage, and 32 bits that siblings differ in.
+fn unlike_all_before() -> u64 {
+    let number = ARMED.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
     u64::from(number) << 32 | u64::from(random_bits())
 }
 
 /// 32 bits that siblings of one process differ in. Uniqueness within a lineage does not rest on
-/// them, so process and thread will do where the kernel does not answer.
+/// them, so the thread's id will do where the kernel does not answer.
 fn random_bits() -> u32 {
     let mut bytes = [0; 4];
-    if rustix::rand::getrandom(&mut bytes, GetRandomFlags::NONBLOCK) == Ok(4) {
-        return u32::from_ne_bytes(bytes);
+    match rustix::rand::getrandom(&mut bytes, GetRandomFlags::NONBLOCK) {
+        Ok(4) => u32::from_ne_bytes(bytes),
+        _ => thread_id(),
     }
-    process_id().rotate_left(16) ^ rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
+}
+
+fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
 }
 
 fn record_copy() {
@@ -174,8 +183,7 @@ fn record_copy() {
     if restored {
         MACHINE.fetch_add(1, Ordering::AcqRel);
     }
-    let number = u64::from(ARMED.fetch_add(1, Ordering::AcqRel).wrapping_add(1));
-    COPY.store(number << 32 | u64::from(random_bits()), Ordering::Release);
+    COPY.store(unlike_all_before(), Ordering::Release);
     let now = process_id();
     let forked = PROCESS_ID.swap(now, Ordering::AcqRel) != now;
     if forked {
@@ -291,15 +299,4 @@ fn wipes_on_fork(address: *mut c_void, length: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fresh_words_are_never_zero_and_never_repeat() {
-        let mut words: Vec<u64> = (0..1000).map(|_| fresh_word()).collect();
-        assert!(words.iter().all(|&w| w != 0));
-        words.sort_unstable();
-        words.dedup();
-        assert_eq!(words.len(), 1000);
-    }
-}
+mod tests;

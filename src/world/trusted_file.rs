@@ -183,3 +183,6 @@ fn check_owner(stat: &Stat) -> Result<(), Cause> {
         uid => Err(Cause::ForeignOwner(uid)),
     }
 }
+
+#[cfg(test)]
+mod tests;
