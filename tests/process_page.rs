@@ -278,6 +278,12 @@ fn where_the_kernel_only_pretends_to_clear_pages_the_fork_handler_does_it() {
             .join();
             draw(if slot == 1 { 0 } else { 3 });
         }
+        // No handler runs for a raw `clone`: what remains is the process id, which rekeys look at.
+        child(Way::RawClone, || {
+            snaprng::reseed(&[]).expect("a rekey");
+            assert!(!generation.is_current());
+        })
+        .join();
         assert!(generation.is_current());
         assert_nothing_repeats(&numbered("process", &board.records()));
     });

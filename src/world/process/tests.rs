@@ -1,5 +1,6 @@
 //! What can be asked of the word without a fork. The rest is for processes.
 
+use super::super::{SystemWorld, World};
 use super::*;
 
 #[test]
@@ -49,5 +50,11 @@ fn the_child_handler_clears_both_words_of_a_process_that_uses_the_library() {
     record_copy();
     assert!(one != 0 && copy() != one && words() == (0, 1));
     KIND.store(NOT_INSTALLED, Ordering::Relaxed);
+
+    // And whoever looks finds that it has moved.
+    let epoch = SystemWorld.look();
+    assert!(SystemWorld.unmoved(&epoch.words()));
+    begin_new_copy();
+    assert!(!SystemWorld.unmoved(&epoch.words()) && SystemWorld.look() != epoch);
     begin_new_copy();
 }
