@@ -31,6 +31,18 @@ fn a_large_request_leaves_neither_its_key_nor_its_output_behind() {
 }
 
 #[test]
+fn the_first_refill_after_a_rekey_is_half_as_long_as_the_others() {
+    let script = Script::synchronous();
+    let mut generator = script.generator(prefer());
+    for (length, made) in [(BUFFER / 2, BUFFER / 2), (BUFFER, 3 * BUFFER / 2)] {
+        use_up_the_buffer(&mut generator);
+        bytes(&mut generator, 16).unwrap();
+        assert_eq!(generator.buffer.left(), length - KEY_LEN - 16);
+        assert_eq!(generator.bytes_since_rekey, made as u64);
+    }
+}
+
+#[test]
 fn a_generator_rekeys_after_a_mebibyte() {
     let script = Script::synchronous();
     let mut generator = script.generator(prefer());
