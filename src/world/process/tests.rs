@@ -29,32 +29,8 @@ fn threads_have_other_ids() {
     assert_ne!(other, thread_id());
 }
 
-/// In one test, for the words belong to the process.
 #[test]
-fn the_child_handler_clears_both_words_of_a_process_that_uses_the_library() {
-    let set = || {
-        pages::word().store(5, Ordering::Release);
-        pages::intact().store(1, Ordering::Release);
-    };
-    let words = || (pages::word().load(Ordering::Acquire), pages::intact().load(Ordering::Acquire));
-    set();
-    clear_in_child();
-    assert_eq!((KIND.load(Ordering::Relaxed), words()), (NOT_INSTALLED, (5, 1)));
-    KIND.store(WIPE_ON_FORK, Ordering::Relaxed);
-    clear_in_child();
-    assert_eq!(words(), (0, 0));
-
-    // Whoever sees it cleared begins a copy of its own, each time another one.
-    record_copy();
-    let one = copy();
-    record_copy();
-    assert!(one != 0 && copy() != one && words() == (0, 1));
-    KIND.store(NOT_INSTALLED, Ordering::Relaxed);
-
-    // And whoever looks finds that it has moved.
-    let epoch = SystemWorld.look();
-    assert!(SystemWorld.unmoved(&epoch.words()));
-    begin_new_copy();
-    assert!(!SystemWorld.unmoved(&epoch.words()) && SystemWorld.look() != epoch);
-    begin_new_copy();
+fn whoever_looks_finds_at_once_that_nothing_has_moved() {
+    // Other tests may move it in between, but not for ever.
+    assert!((0..1000).any(|_| SystemWorld.unmoved(&SystemWorld.look().words())));
 }
