@@ -65,6 +65,8 @@ fn draw_in_every_way(to: &mut UnixStream, buffer: &mut [u8]) {
         snaprng::rng().fill_bytes(chunk);
     }
     hand_over(to, &mut buffer[..800]);
+    // What is moved to the heap takes along, in its padding, what was on the stack before.
+    wipe_dead_stack();
     let mut owned = worlds::owned();
     for length in [8, 32, 700, LARGE] {
         owned.fill(&mut buffer[..length]).expect("bytes");
