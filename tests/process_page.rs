@@ -270,13 +270,13 @@ fn where_the_kernel_only_pretends_to_clear_pages_the_fork_handler_does_it() {
             snaprng::fill(thread).expect("bytes");
             owned.fill(own).expect("bytes");
         };
-        for slot in [1, 2] {
+        for (of_child, own) in [(0, 1), (2, 3)] {
             child(Way::Fork, || {
                 assert!(!generation.is_current());
-                draw(slot);
+                draw(of_child);
             })
             .join();
-            draw(if slot == 1 { 0 } else { 3 });
+            draw(own);
         }
         // No handler runs for a raw `clone`: what remains is the process id, which rekeys look at.
         child(Way::RawClone, || {

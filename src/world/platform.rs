@@ -82,6 +82,7 @@ mod tests {
         assert!(!is_hardware_vendor(b"\n"));
         assert!(!is_hardware_vendor(&[0xff, 0xfe]));
     }
+
     #[test]
     fn cpu_and_firmware_must_both_deny_a_hypervisor() {
         let file = |vendor: &str| {
