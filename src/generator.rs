@@ -22,8 +22,8 @@
 //! *Unkeyed always rekeys*, whatever the epoch says: a failed or interrupted rekey must not leave a
 //! generator that passes the next look. Old key material survives only as input to the rekey.
 //!
-//! A value of all zeros is a valid, unkeyed generator: the kernel makes one of each that it wipes
-//! in a child.
+//! A value of all zeros is a valid, unkeyed generator, its embedder apart: the kernel makes one of
+//! each that it wipes in a child.
 
 use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
@@ -88,7 +88,7 @@ pub(crate) struct Generator<W, E, T> {
     key: Key,
     world: W,
     entropy: E,
-    embedder: T,
+    pub(crate) embedder: T,
 }
 
 impl<W: World, E: Entropy, T: Embedder> Generator<W, E, T> {

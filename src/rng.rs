@@ -6,6 +6,7 @@
 
 use core::convert::Infallible;
 use core::fmt;
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 
 use rand_core::{TryCryptoRng, TryRng};
 
@@ -31,7 +32,28 @@ use crate::world::SystemWorld;
 /// # Ok::<(), snaprng::Error>(())
 /// ```
 pub struct TrySnapRng {
-    generator: Box<Generator<SystemWorld, SystemEntropy, Terms>>,
+    generator: Box<OwnedGenerator>,
+}
+
+type OwnedGenerator = Generator<SystemWorld, SystemEntropy, Terms>;
+
+/// An unkeyed generator, made where it stays: one that was moved to the heap would take along, in
+/// its padding, pieces of what functions that have returned left on the stack.
+#[allow(unsafe_code, reason = "makes a value of memory that is all zeros")]
+fn unkeyed(terms: Terms) -> Box<OwnedGenerator> {
+    let layout = Layout::new::<OwnedGenerator>();
+    // SAFETY: the type is not of size zero.
+    let generator = unsafe { alloc_zeroed(layout) }.cast::<OwnedGenerator>();
+    if generator.is_null() {
+        handle_alloc_error(layout);
+    }
+    // SAFETY: within memory of the type's size and alignment, which nobody else knows.
+    let embedder = unsafe { &raw mut (*generator).embedder };
+    // SAFETY: as above.
+    unsafe { embedder.write(terms) };
+    // SAFETY: from the global allocator, with the layout of the type; all zeros is a valid,
+    // unkeyed generator, and its embedder was written.
+    unsafe { Box::from_raw(generator) }
 }
 
 impl TrySnapRng {
@@ -44,7 +66,7 @@ impl TrySnapRng {
     }
 
     fn with_terms(terms: Terms) -> Result<Self, Error> {
-        let mut generator = Box::new(Generator::new(SystemWorld, SystemEntropy, terms));
+        let mut generator = unkeyed(terms);
         generator.rekey(&[])?;
         Ok(Self { generator })
     }
@@ -203,4 +225,26 @@ impl Config {
 #[inline(never)]
 pub(crate) fn refuse<T>(error: Error) -> T {
     panic!("snaprng: no random bytes: {error}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What functions that have returned leave behind.
+    #[inline(never)]
+    fn leave_something_on_the_stack() {
+        core::hint::black_box(&mut [0xa5_u8; 64 << 10]);
+    }
+
+    #[test]
+    #[allow(unsafe_code, reason = "looks at padding")]
+    fn an_owned_generator_takes_nothing_along_from_the_stack() {
+        leave_something_on_the_stack();
+        let generator = unkeyed(Terms::default());
+        let begin = (&raw const *generator).cast::<u8>();
+        // SAFETY: the generator's memory; its padding, too, was zeros before it was one.
+        let memory = unsafe { core::slice::from_raw_parts(begin, size_of::<OwnedGenerator>()) };
+        assert_eq!(memory.iter().position(|&byte| byte != 0), None);
+    }
 }

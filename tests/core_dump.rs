@@ -3,12 +3,13 @@
 //!
 //! A child draws in every way there is, sends each output through a pipe and overwrites its own
 //! copy. Then its memory and registers are read as a debugger would, and in the end the kernel
-//! writes a core file. Every output is cut
-//! into words of 8 bytes, and each is looked for at every offset: a copy of 15 bytes is always found.
+//! writes a core file. Every output is cut into words of 8 bytes, and each is looked for at every
+//! offset: a copy of 15 bytes is always found.
 //!
 //! Limits: the library does not wipe the stack, and 16 bytes of a small request were found there,
-//! in the frames of functions that had returned; so the child overwrites that part of its stack first. Owned generators
-//! are on the heap, which a core dump shows, and with them what they give next.
+//! in the frames of functions that had returned; so the child overwrites that part of its stack
+//! first. Owned generators are on the heap, which a core dump shows, and with them what they give
+//! next.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -65,8 +66,6 @@ fn draw_in_every_way(to: &mut UnixStream, buffer: &mut [u8]) {
         snaprng::rng().fill_bytes(chunk);
     }
     hand_over(to, &mut buffer[..800]);
-    // What is moved to the heap takes along, in its padding, what was on the stack before.
-    wipe_dead_stack();
     let mut owned = worlds::owned();
     for length in [8, 32, 700, LARGE] {
         owned.fill(&mut buffer[..length]).expect("bytes");
