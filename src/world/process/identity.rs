@@ -89,13 +89,4 @@ impl Identity {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_start_time_is_field_22_whatever_the_command_is_called() {
-        let stat = b"42 (a ) b) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 START 20";
-        assert_eq!((START_TIME.part)(stat), Some(&b"START"[..]));
-        assert_eq!((START_TIME.part)(b"nonsense"), None);
-    }
-}
+mod tests;
