@@ -221,44 +221,4 @@ impl Drop for Mapping {
 }
 
 #[cfg(test)]
-mod tests {
-    use core::sync::atomic::Ordering;
-
-    use super::*;
-
-    #[test]
-    fn words_hold_as_long_as_none_of_them_is_another() {
-        const A: usize = Watched::PROCESS;
-        const B: usize = Watched::VMCLOCK + 0x68;
-        const C: usize = Watched::VMCLOCK + 0x10;
-        static OURS: Watched = Watched { process: Page::new(), vmclock: Page::new() };
-        let words = [
-            OURS.process.word::<0>(),
-            OURS.vmclock.word::<{ 0x68 / 8 }>(),
-            OURS.vmclock.word::<{ 0x10 / 8 }>(),
-        ];
-        assert!(OURS.hold::<A, B, C>([0; 3]));
-        for (number, word) in (1..).zip(words) {
-            word.store(number, Ordering::Relaxed);
-        }
-        assert!(OURS.hold::<A, B, C>([1, 2, 3]));
-        for (word, other) in words.iter().zip([[0, 2, 3], [1, 0, 3], [1, 2, 0]]) {
-            assert!(!OURS.hold::<A, B, C>(other));
-            // Each bit counts, the highest too.
-            let before = word.fetch_xor(1 << 63, Ordering::Relaxed);
-            assert!(!OURS.hold::<A, B, C>([1, 2, 3]));
-            word.store(before, Ordering::Relaxed);
-        }
-        assert!(OURS.hold::<A, B, C>([1, 2, 3]));
-    }
-
-    #[test]
-    fn only_words_of_a_source_can_be_watched() {
-        for at in [0, 8, SOURCE_BYTES - 8, Watched::VMCLOCK, Watched::VMCLOCK + SOURCE_BYTES - 8] {
-            assert!(Watched::is_word(at), "{at}");
-        }
-        for at in [4, Watched::VMCLOCK + 1, size_of::<Watched>(), size_of::<Watched>() + 8] {
-            assert!(!Watched::is_word(at), "{at}");
-        }
-    }
-}
+mod tests;

@@ -14,6 +14,12 @@ fn what_is_opened_is_not_left_to_programs_that_are_started() {
 }
 
 #[test]
+fn what_might_wait_for_somebody_is_not_waited_for() {
+    let file = open_plain(CWD, c"/proc/version").unwrap();
+    assert!(rustix::fs::fcntl_getfl(&file).unwrap().contains(OFlags::NONBLOCK));
+}
+
+#[test]
 fn a_directory_is_opened_as_a_mere_place_and_need_not_be_readable() {
     let root = open_directory(CWD, c"/").unwrap();
     assert!(rustix::fs::fcntl_getfl(&root).unwrap().contains(OFlags::PATH));
