@@ -42,7 +42,7 @@ fn size(input: &mut Input<'_>, right: usize) -> usize {
 
 /// Whether a struct of this size is read at all.
 fn is_possible(size: usize, known: usize) -> bool {
-    size >= known && size <= 4096 && size % 8 == 0
+    size >= known && size <= 4096 && size.is_multiple_of(8)
 }
 
 /// Memory for a struct: as long as its size says, if that is looked at.

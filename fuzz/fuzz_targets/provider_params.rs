@@ -284,7 +284,7 @@ fn ask(input: &mut Input<'_>, memory: &mut [Guarded; 4], provider: Provider, con
         let size = usize::from(input.byte()) % 64;
         let far = usize::MAX - size;
         let data_size = if data_type == 6 { input.choice(&[8, 0, far]) } else { size };
-        let is_null = input.byte() % 4 == 0;
+        let is_null = input.byte().is_multiple_of(4);
         let room = if data_type == 6 { 8 } else { size };
         let data = if is_null { null_mut() } else { memory.hold(&vec![FILLER; room]) };
         keys.push(CString::new(key).expect("no zero"));

@@ -40,6 +40,9 @@ def lints(_skips):
     # Without the features, which are peers that take minutes to build.
     peers = ["--manifest-path", PEERS, "--no-default-features", "--locked"]
     cargo("clippy", *peers, "--all-targets", "--", "-D", "warnings")
+    fuzz = ["--manifest-path", "fuzz/Cargo.toml", "--locked"]
+    flags = {"RUSTFLAGS": "--cfg fuzzing", "CARGO_TARGET_DIR": str(target_folder("fuzz-lints"))}
+    cargo("clippy", *fuzz, "--all-targets", "--", "-D", "warnings", **flags)
 
 
 def documentation(_skips):
@@ -151,7 +154,7 @@ def avx512_emulated(skips):
 
 
 #: Each takes an input as a list of decisions: see fuzz/fuzz_targets.
-FUZZ_TARGETS = ["vmclock_page", "sysgenid", "agent_page", "c_abi_structs", "provider_params"]
+FUZZ_TARGETS = ["vmclock_page", "sysgenid", "agent_page", "c_abi_structs", "provider_params", "snapsafe_messages"]
 FUZZ_SECONDS, FUZZ_LONG_SECONDS = 15, 600
 
 
