@@ -75,6 +75,7 @@ const MOVES: [(&str, Move); 4] = [
 fn every_move_of_the_page_rekeys_the_next_request_and_ends_the_generation() {
     in_worlds(&[SYNCHRONOUS], |page| {
         let mut owned = worlds::owned();
+        assert_eq!(snaprng::protection().epoch_changes(), 0, "a first use is no change");
         for (name, move_page) in MOVES {
             owned.fill(&mut [0; 8]).expect("bytes");
             let generation = snaprng::generation();

@@ -154,10 +154,11 @@ fn a_new_machine_unsettles_a_settled_generator() {
     script.clone_vm();
     bytes(&mut generator, 8).unwrap();
     assert!(!generator.settling.is_over());
-    // A fork does not: the kernel is the same.
+    // A fork does not: the kernel is the same, though nobody may remember since when.
     let script = Script::synchronous();
     let mut generator = script.generator(prefer());
     bytes(&mut generator, 8).unwrap();
+    script.settling_began.set(None);
     script.change(|e| (e.process, e.copy) = (2, 2));
     bytes(&mut generator, 8).unwrap();
     assert!(generator.settling.is_over());
@@ -191,6 +192,17 @@ fn require_waits_for_diversity_and_prefer_reports_that_there_is_none() {
     script.now.set(script.now.get() + DEADLINE);
     bytes(&mut strict, 8).unwrap();
     one_shot(&script, &script, &require(), &mut [0; 8]).unwrap();
+}
+
+#[test]
+fn while_nobody_can_look_require_waits_and_prefer_has_fresh_bytes() {
+    let script = Script::synchronous();
+    let mut out = [1; 8];
+    assert_eq!(one_shot_without_a_look(&script, &require(), &mut out), Err(Error::Installing));
+    assert_eq!((out, script.kernel_calls.get()), ([0; 8], 0));
+    one_shot_without_a_look(&script, &prefer(), &mut out).unwrap();
+    assert_eq!(script.kernel_calls.get(), 1);
+    assert_ne!(out, [0; 8]);
 }
 
 #[test]
