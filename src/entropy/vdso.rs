@@ -77,7 +77,7 @@ pub(super) fn prepare() {
     // SAFETY: an opaque length of all ones asks for the parameters, which go to the state pointer.
     let answer = unsafe { function(null_mut(), 0, 0, asked, usize::MAX) };
     let size = parameters.state_bytes as usize;
-    if answer != 0 || size == 0 || size > STRIDE {
+    if !fits(answer, size) {
         return;
     }
     let protection = ProtFlags::from_bits_retain(parameters.protection);
@@ -90,6 +90,16 @@ pub(super) fn prepare() {
     MEMORY.store(memory, Ordering::Release);
 }
 
+/// Whether the kernel has answered, and a state of this size has its place.
+fn fits(answer: isize, state_bytes: usize) -> bool {
+    answer == 0 && (1..=STRIDE).contains(&state_bytes)
+}
+
+/// Where a state is.
+fn state(memory: *mut c_void, index: usize) -> *mut c_void {
+    memory.wrapping_byte_add(index * STRIDE)
+}
+
 /// Fills `out`; false, with anything in it, if that is not to be had.
 #[inline(never)]
 pub(super) fn fill(out: &mut [u8; FULL]) -> bool {
@@ -98,7 +108,7 @@ pub(super) fn fill(out: &mut [u8; FULL]) -> bool {
         return false;
     }
     let Some(index) = take() else { return false };
-    let state = memory.wrapping_byte_add(index * STRIDE);
+    let state = state(memory, index);
     let function = FUNCTION.load(Ordering::Relaxed);
     // SAFETY: stored before `MEMORY`, and not null; the kernel's function has this type.
     let function = unsafe { core::mem::transmute::<*mut c_void, GetRandom>(function) };
@@ -255,67 +265,4 @@ mod elf {
 mod models;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_gives_bytes_that_differ_where_the_kernel_has_it() {
-        crate::config::ensure_installed().unwrap();
-        let (mut a, mut b) = ([0; FULL], [0; FULL]);
-        if !fill(&mut a) {
-            return println!("SKIPPED: vDSO getrandom: this kernel has none");
-        }
-        assert!(fill(&mut b));
-        // By chance: 2^-256.
-        assert!(a != b && a != [0; FULL] && b != [0; FULL]);
-    }
-
-    #[test]
-    fn a_call_takes_a_state_that_no_other_call_has() {
-        let taken: Vec<usize> = core::iter::from_fn(take).collect();
-        let mut sorted = taken.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        assert_eq!(sorted.len(), taken.len());
-        // Other tests may hold some.
-        assert!(taken.len() > STATES / 2, "{taken:?}");
-        assert_eq!(take(), None);
-        taken.into_iter().for_each(give_back);
-        assert!(take().map(give_back).is_some());
-    }
-
-    #[test]
-    fn no_state_crosses_a_page() {
-        assert!(4096_usize.is_multiple_of(STRIDE));
-    }
-
-    #[test]
-    fn a_clock_that_every_vdso_has_is_found_and_nonsense_is_not() {
-        let Some(image) = image() else {
-            return println!("SKIPPED: the vDSO's symbols: there is no vDSO (emulators have none)");
-        };
-        let clock = if cfg!(target_arch = "aarch64") {
-            c"__kernel_clock_gettime"
-        } else {
-            c"__vdso_clock_gettime"
-        };
-        assert!(address_of(image, clock).is_some());
-        assert!(address_of(image, c"__vdso_teapot").is_none());
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn what_is_no_image_is_read_within_its_bounds(
-            mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
-            is_elf in proptest::bool::ANY,
-        ) {
-            if is_elf && bytes.len() > 64 {
-                bytes[..5].copy_from_slice(b"\x7fELF\x02");
-                bytes[32..40].copy_from_slice(&64u64.to_le_bytes());
-                (bytes[54], bytes[55], bytes[57]) = (56, 0, 0);
-            }
-            let _ = elf::loaded_length(&bytes);
-            let _ = elf::symbol(&bytes, c"x");
-        }
-    }
-}
+mod tests;

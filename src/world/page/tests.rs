@@ -54,3 +54,21 @@ fn a_page_is_where_its_words_are() {
 fn the_machines_page_has_4096_bytes() {
     assert_eq!(machine_page(), Ok(4096));
 }
+
+/// Where a file of this name is mapped in this process.
+fn mapped_at(name: &str) -> Option<usize> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let line = maps.lines().find(|line| line.contains(name))?;
+    usize::from_str_radix(line.split('-').next()?, 16).ok()
+}
+
+#[test]
+fn a_mapping_knows_where_it_is_and_is_gone_when_it_is_dropped() {
+    let file = rustix::fs::memfd_create(c"where-it-is", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    rustix::fs::ftruncate(&file, SOURCE_BYTES as u64).unwrap();
+    let mapping = Mapping::of_file(std::os::fd::AsFd::as_fd(&file)).unwrap();
+    let (address, length) = mapping.range();
+    assert_eq!((Some(address.addr()), Ok(length)), (mapped_at("where-it-is"), machine_page()));
+    drop(mapping);
+    assert_eq!(mapped_at("where-it-is"), None);
+}
