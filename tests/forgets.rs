@@ -60,6 +60,12 @@ fn holds_a_key_of(memory: &[u8], output: &[u8]) -> bool {
     })
 }
 
+/// Whether it is so in one of several attempts. Settling absorbs at five moments, and what would
+/// have come is then no more.
+fn where_nothing_absorbs(attempt: impl Fn() -> bool) -> bool {
+    (0..6).any(|_| attempt())
+}
+
 #[test]
 fn bytes_that_were_handed_out_are_gone_from_the_buffer() {
     in_worlds(&[SYNCHRONOUS, PROCESS_ONLY], |_| {
@@ -78,12 +84,15 @@ fn bytes_that_were_handed_out_are_gone_from_the_buffer() {
 #[test]
 fn a_key_that_made_earlier_bytes_is_gone() {
     in_worlds(&[SYNCHRONOUS, PROCESS_ONLY], |_| {
-        let earlier = draw(4 * BUFFER);
-        let memory = generators();
-        let later = draw(2 * BUFFER);
-        assert!(!holds(&memory, &earlier));
-        assert!(!holds_a_key_of(&memory, &earlier), "what was given can be made again");
-        assert!(holds_a_key_of(&memory, &later), "the key of the next refill is in that memory");
+        let is_next_in_memory = || {
+            let earlier = draw(4 * BUFFER);
+            let memory = generators();
+            let later = draw(2 * BUFFER);
+            assert!(!holds(&memory, &earlier));
+            assert!(!holds_a_key_of(&memory, &earlier), "what was given can be made again");
+            holds_a_key_of(&memory, &later)
+        };
+        assert!(where_nothing_absorbs(is_next_in_memory), "the place to look for the next key");
     });
 }
 
@@ -110,12 +119,15 @@ fn nothing_of_a_thread_that_has_ended_is_left() {
 #[test]
 fn the_key_of_a_large_request_is_gone_with_it() {
     in_worlds(&[SYNCHRONOUS, PROCESS_ONLY], |_| {
-        draw(32);
-        let mut large = [0; BUFFER];
-        let before = generators();
-        snaprng::fill(&mut large).expect("bytes");
-        let after = generators();
-        assert!(holds_a_key_of(&before, &large), "its key was next in the buffer");
-        assert!(!holds_a_key_of(&after, &large), "it can be made again");
+        let was_next_in_the_buffer = || {
+            draw(32);
+            let mut large = [0; BUFFER];
+            let before = generators();
+            snaprng::fill(&mut large).expect("bytes");
+            let after = generators();
+            assert!(!holds_a_key_of(&after, &large), "it can be made again");
+            holds_a_key_of(&before, &large)
+        };
+        assert!(where_nothing_absorbs(was_next_in_the_buffer), "its key was in the buffer");
     });
 }
