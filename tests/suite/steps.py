@@ -204,7 +204,8 @@ def address_sanitizer(_skips):
     need_rust()
     selection = ["--package=snaprng", "--lib", "--test=requests", "--locked", "--target=x86_64-unknown-linux-gnu"]
     flags = {"RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-Zsanitizer=address", "CARGO_TARGET_DIR": str(target_folder("address"))}
-    cargo("test", *selection, **flags)
+    # It puts what a function leaves on the stack somewhere else, and the address is what that test looks at.
+    cargo("test", *selection, "--", *without(["the_real_diversifiers"]), **flags)
 
 
 #: Unit tests that Miri interprets: rooms with unsafe code or atomics that need neither a mapping nor a system call.
