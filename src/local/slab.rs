@@ -22,7 +22,7 @@ use core::ffi::c_void;
 use core::ptr::null_mut;
 
 #[cfg(not(all(test, loom)))]
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::mm::{Advice, madvise};
 
 use crate::config::{self, ProcessTerms};
 use crate::entropy::SystemEntropy;
@@ -276,9 +276,9 @@ fn unmap_chunk(seats: *mut Seat, count: usize) {
     // SAFETY: made by `map_chunk` and never published.
     let generators = unsafe { (*seats).generator };
     // SAFETY: as above.
-    let _ = unsafe { munmap(generators.cast(), count * size_of::<LocalGenerator>()) };
+    unsafe { unmap(generators.cast(), count * size_of::<LocalGenerator>()) };
     // SAFETY: as above.
-    let _ = unsafe { munmap(seats.cast(), count * size_of::<Seat>()) };
+    unsafe { unmap(seats.cast(), count * size_of::<Seat>()) };
 }
 
 /// A model maps once for each interleaving, more often than the kernel allows: from the heap there.
@@ -290,15 +290,25 @@ fn map(length: usize) -> Option<*mut c_void> {
 }
 
 #[cfg(all(test, loom))]
-unsafe fn munmap(_: *mut c_void, _: usize) -> Result<(), ()> {
-    Ok(())
-}
+unsafe fn unmap(_: *mut c_void, _: usize) {}
 
+/// By libc, whose mappings sanitizers know of. They take an address that one thread unmaps and
+/// another is given for the same memory, and what both write there for a race.
 #[cfg(not(all(test, loom)))]
 fn map(length: usize) -> Option<*mut c_void> {
-    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping at an address of the kernel's choice.
-    unsafe { mmap_anonymous(null_mut(), length, protection, MapFlags::PRIVATE) }.ok()
+    let memory = unsafe { libc::mmap(null_mut(), length, protection, kind, -1, 0) };
+    (memory != libc::MAP_FAILED).then_some(memory)
+}
+
+/// # Safety
+/// `memory` was mapped by [`map`] with this length, and is used no more.
+#[cfg(not(all(test, loom)))]
+unsafe fn unmap(memory: *mut c_void, length: usize) {
+    // SAFETY: the caller's. It fails for no such mapping; if it did, memory would be lost.
+    let _ = unsafe { libc::munmap(memory, length) };
 }
 
 /// Called by libc when a thread ends that has a seat.
