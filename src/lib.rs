@@ -166,6 +166,7 @@
 //! state machine over two seams, the world and its entropy, so that tests copy it between any two
 //! steps. Each witness is mapped over a static page and costs one load per look.
 #![deny(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
 
 #[cfg(not(feature = "std"))]
 compile_error!("snaprng needs its `std` feature for now");
@@ -195,6 +196,8 @@ mod policy;
 mod protection;
 mod rng;
 mod sync;
+#[cfg(target_os = "linux")]
+mod syscall;
 mod unique;
 mod wipe;
 mod world;

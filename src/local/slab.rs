@@ -31,6 +31,7 @@ use crate::generator::Generator;
 use crate::sync::{
     self, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Exclusive, Ordering, compiler_fence,
 };
+use crate::syscall::thread_id;
 use crate::world::{SystemWorld, World};
 
 use super::tls;
@@ -201,7 +202,7 @@ impl Seat {
                 return;
             }
         }
-        let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+        let me = thread_id();
         self.owner.store(me, Ordering::Relaxed);
         UNARMED.fetch_add(1, Ordering::Relaxed);
     }
@@ -381,8 +382,7 @@ mod tests {
 
     #[test]
     fn a_seat_that_was_not_given_back_is_taken_from_a_dead_thread_alone() {
-        let dead = std::thread::spawn(|| rustix::thread::gettid().as_raw_nonzero().get());
-        let dead = dead.join().unwrap().cast_unsigned();
+        let dead = std::thread::spawn(thread_id).join().unwrap();
         // `join` returns an instant before the kernel stops finding the thread.
         while is_alive(dead) {
             rustix::thread::sched_yield();
@@ -394,7 +394,7 @@ mod tests {
             generator: state.as_mut_ptr(),
             used: Exclusive::new(),
         };
-        let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+        let me = thread_id();
         UNARMED.fetch_add(1, Ordering::Relaxed);
         assert!(!seat(me, 7).take_from_dead(7), "its owner lives");
         assert!(!seat(SOMEBODY, 7).take_from_dead(7), "its exit gives it back");

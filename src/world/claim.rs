@@ -6,6 +6,7 @@
 //! is not its own takes it over, since the thread that would finish it does not exist here.
 
 use crate::sync::{self, AtomicU64, Ordering};
+use crate::syscall::thread_id;
 
 const OPEN: u64 = 0;
 const DONE: u64 = u64::MAX;
@@ -41,8 +42,7 @@ impl Claim {
 
     pub(super) fn attempt(&self) -> Attempt {
         let process = rustix::process::getpid().as_raw_nonzero().get() as u32;
-        let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-        self.attempt_by(process, thread)
+        self.attempt_by(process, thread_id())
     }
 
     fn attempt_by(&self, process: u32, thread: u32) -> Attempt {

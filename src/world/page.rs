@@ -10,9 +10,10 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use rustix::io::Errno;
-use rustix::mm::{MremapFlags, mremap_fixed, munmap};
+use rustix::mm::munmap;
 
 use super::Cause;
+use crate::errno;
 
 #[cfg(not(all(target_arch = "x86_64", not(any(miri, fuzzing)))))]
 mod elsewhere;
@@ -189,27 +190,21 @@ impl Mapping {
     }
 
     /// Moves the mapping over `page`, where it stays for the life of the process.
+    /// By libc: where rustix goes by libc, too, it passes a flag of `mmap` (seen in 1.1.6), which
+    /// the kernel refuses.
     pub(super) fn move_over(self, page: &'static Page) -> Result<(), Cause> {
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         // SAFETY: `page` is page-aligned, at least `length` bytes long, and consists of atomics
         // that tolerate a change of value at any time; what is replaced is anonymous memory of
         // this static alone (or an earlier mapping moved here). The kernel swaps the mappings
         // under its address-space lock, so a concurrent look reads the old page or the new one.
-        let moved = unsafe {
-            mremap_fixed(
-                self.address,
-                self.length,
-                self.length,
-                MremapFlags::MAYMOVE,
-                page.as_ptr(),
-            )
-        };
-        match moved {
-            Ok(_) => {
-                core::mem::forget(self);
-                Ok(())
-            }
-            Err(errno) => Err(Cause::Map(errno.raw_os_error())),
+        let moved =
+            unsafe { libc::mremap(self.address, self.length, self.length, flags, page.as_ptr()) };
+        if moved == libc::MAP_FAILED {
+            return Err(Cause::Map(errno::last()));
         }
+        core::mem::forget(self);
+        Ok(())
     }
 }
 

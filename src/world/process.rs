@@ -24,11 +24,11 @@ use core::ptr::null_mut;
 use core::sync::atomic::AtomicBool;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, mmap_anonymous};
-use rustix::rand::GetRandomFlags;
 
 use super::page::{Mapping, Page, Watched, machine_page};
 use super::{Cause, WitnessState};
 use crate::sync::{self, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::syscall::{getrandom, thread_id};
 
 mod identity;
 #[cfg(all(test, loom))]
@@ -167,14 +167,10 @@ fn unlike_all_before() -> u64 {
 /// them, so the thread's id will do where the kernel does not answer.
 fn random_bits() -> u32 {
     let mut bytes = [0; 4];
-    match rustix::rand::getrandom(&mut bytes, GetRandomFlags::NONBLOCK) {
+    match getrandom(&mut bytes, libc::GRND_NONBLOCK) {
         Ok(4) => u32::from_ne_bytes(bytes),
         _ => thread_id(),
     }
-}
-
-fn thread_id() -> u32 {
-    rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
 }
 
 fn record_copy() {

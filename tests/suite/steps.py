@@ -62,6 +62,18 @@ def optimized_tests(skips):
     cargo("test", *selection, "--", "--include-ignored", "--skip", ALL_PAIRS, skips=skips)
 
 
+def rustix_by_libc(_skips):
+    """The library where rustix, which it calls the system through, does so by libc: on machines whose assembly that has
+    not, and wherever a crate of the same program asks for it."""
+    need_rust()
+    flags = {"RUSTFLAGS": "--cfg rustix_use_libc", "CARGO_TARGET_DIR": str(target_folder("by-libc"))}
+    cargo("test", "--package=snaprng", "--locked", "--no-fail-fast", "--lib", *(f"--test={name}" for name in SYSTEM), **flags)
+
+
+#: Tests of what the library asks of the system.
+SYSTEM = ["emulated", "hostile_witnesses", "policy", "process_page", "scarcity", "signals_and_threads", "stand_in"]
+
+
 #: A million pairs of copies, one within the other: minutes of a core.
 ALL_PAIRS = "copies_of_copies_share_nothing_whatever_made_them"
 
@@ -366,6 +378,7 @@ STEPS = {
     "lints": lints,
     "tests": tests,
     "optimized-tests": optimized_tests,
+    "rustix-by-libc": rustix_by_libc,
     "kernels": kernels,
     "models": models,
     "second-implementation": second_implementation,

@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::rand::GetRandomFlags;
 
 use super::{Epoch, Error, FULL, Stamp};
 use crate::errno;
+use crate::syscall::getrandom;
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
@@ -21,21 +21,18 @@ const NANOSECONDS: u64 = 1_000_000_000;
 pub(in super::super) fn fill(out: &mut [u8; FULL]) -> Result<(), Error> {
     let mut rest = &mut out[..];
     while !rest.is_empty() {
-        match rustix::rand::getrandom(&mut *rest, GetRandomFlags::empty()) {
-            Ok(0) => return Err(unavailable(Errno::IO)),
+        match getrandom(rest, 0) {
+            Ok(0) => return Err(Error::EntropyUnavailable(libc::EIO)),
             Ok(length) => rest = rest.get_mut(length..).unwrap_or_default(),
-            Err(Errno::INTR) => {}
-            Err(Errno::NOSYS | Errno::PERM) => {
-                return fill_from_device(out).map_err(unavailable);
+            Err(libc::EINTR) => {}
+            Err(libc::ENOSYS | libc::EPERM) => {
+                return fill_from_device(out)
+                    .map_err(|errno| Error::EntropyUnavailable(errno.raw_os_error()));
             }
-            Err(errno) => return Err(unavailable(errno)),
+            Err(errno) => return Err(Error::EntropyUnavailable(errno)),
         }
     }
     Ok(())
-}
-
-fn unavailable(errno: Errno) -> Error {
-    Error::EntropyUnavailable(errno.raw_os_error())
 }
 
 fn fill_from_device(out: &mut [u8; FULL]) -> Result<(), Errno> {

@@ -24,12 +24,6 @@ fn words_differ_by_a_number_of_their_lineage_and_by_random_bits() {
 }
 
 #[test]
-fn threads_have_other_ids() {
-    let other = std::thread::spawn(thread_id).join().unwrap();
-    assert_ne!(other, thread_id());
-}
-
-#[test]
 fn whoever_looks_finds_at_once_that_nothing_has_moved() {
     // Other tests may move it in between, but not for ever.
     assert!((0..1000).any(|_| SystemWorld.unmoved(&SystemWorld.look().words())));

@@ -1,0 +1,41 @@
+//! System calls that must be nothing else, by their numbers.
+//!
+//! rustix makes system calls itself where it has the assembly, and by libc on other machines (s390x,
+//! POWER, LoongArch) or where a crate of the program asks for that (its feature `use-libc`). These
+//! two it then looks for by `dlsym`, since older libcs lack them: in the middle of a request, in a
+//! signal handler, in the child of a threaded process, where the loader's lock may be held for
+//! ever. And glibc's `getrandom` is a cancellation point, at which a thread would end in the midst
+//! of a rekey. The call by number is none of that.
+#![allow(unsafe_code, reason = "system calls")]
+
+use crate::errno;
+
+/// Fills `out`, or the beginning of it, and says how much; or the error's number.
+pub(crate) fn getrandom(out: &mut [u8], flags: libc::c_uint) -> Result<usize, i32> {
+    // SAFETY: the kernel writes `out.len()` bytes at most, to memory that is ours for as long.
+    let answer = unsafe { libc::syscall(libc::SYS_getrandom, out.as_mut_ptr(), out.len(), flags) };
+    usize::try_from(answer).map_err(|_| errno::last())
+}
+
+/// The id of this thread in its process's namespace.
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_have_other_ids() {
+        let other = std::thread::spawn(thread_id).join().unwrap();
+        assert_ne!(other, thread_id());
+    }
+
+    #[test]
+    fn an_error_of_the_kernel_is_its_number() {
+        assert_eq!(getrandom(&mut [0; 4], libc::c_uint::MAX), Err(libc::EINVAL));
+        assert_eq!(getrandom(&mut [0; 4], 0), Ok(4));
+    }
+}
