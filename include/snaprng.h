@@ -5,7 +5,8 @@
  *
  * Nothing has to be set up. A program that gives up privileges, or enters a sandbox, calls
  * snaprng_init before that. Functions return SNAPRNG_OK or a negative SNAPRNG_E code unless they say
- * otherwise; snaprng_strerror explains it. Buffers need no alignment. Build with
+ * otherwise; snaprng_strerror explains it. Buffers need no alignment. No function is a cancellation
+ * point (pthreads(7)), and none may be called while cancelability is asynchronous. Build with
  * `cc example.c $(pkg-config --cflags --libs snaprng)`.
  *
  * What the library promises, and what not: README.md and the manual (`cargo doc`).

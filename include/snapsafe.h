@@ -13,7 +13,8 @@
  *
  * Where no daemon runs, snapsafe_register says so (-ENOENT), and the program goes on without it.
  * Functions return a negative number of errno.h where something is wrong; snapsafe_strerror explains
- * it. No function starts a thread. A program to copy: examples/c/participant.c. Build with
+ * it. No function starts a thread, and no thread may be cancelled (pthreads(7)) while it is in one.
+ * A program to copy: examples/c/participant.c. Build with
  * `cc example.c $(pkg-config --cflags --libs snapsafe)`.
  *
  * C89 with <stdint.h> and <stddef.h>, or C++11. Generated from crates/snapsafe-client/src/capi.rs: do

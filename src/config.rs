@@ -254,6 +254,7 @@ pub(crate) fn ensure_installed() -> Result<(), Error> {
 fn wait_for_installation() -> bool {
     const PAUSE: core::time::Duration = core::time::Duration::from_millis(1);
     const PAUSES: u32 = 5_000;
+    let _whole = crate::cancellation::Uncancelled::begin();
     (0..PAUSES).any(|_| {
         std::thread::sleep(PAUSE);
         world::is_installed()

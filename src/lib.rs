@@ -131,7 +131,8 @@
 //! First use and every request may happen in a signal handler (also one that interrupted the
 //! generator), in the child of a threaded process, and in a thread that is ending: bytes or an
 //! error, never a deadlock, never a shared byte. [`protection`], [`Config::install`] and owned
-//! generators allocate and are not for signal handlers.
+//! generators allocate and are not for signal handlers. Neither requests nor installations are
+//! cancellation points (`pthread_cancel`); none may be made while cancelability is asynchronous.
 //!
 //! # Files as witnesses
 //! The agent page, and a stand-in for `vmclock` or `sysgenid`, is a file that is mapped for as long as
@@ -172,6 +173,8 @@
 compile_error!("snaprng needs its `std` feature for now");
 
 mod bridges;
+#[cfg(target_os = "linux")]
+mod cancellation;
 #[cfg(feature = "capi")]
 pub mod capi;
 mod cipher;

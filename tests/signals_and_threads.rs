@@ -18,6 +18,7 @@ use common::draws::assert_is_busy;
 use common::in_a_fresh_process;
 use common::interruption::Trap;
 use common::maps::{NOT_DUMPED, WIPED_ON_FORK, mappings};
+use common::seccomp::{self, Answer};
 use common::worlds::{self, ALL, PER_CALL, PROCESS_ONLY, SYNCHRONOUS, in_worlds};
 use snaprng::{Error, Generation};
 
@@ -339,6 +340,52 @@ fn the_first_use_of_many_threads_at_once_gives_each_its_own_bytes() {
         let board = Board::new(THREADS, 512);
         all_draw_at_once(&board, THREADS, 32, || ());
         assert_nothing_repeats(&numbered("thread", &board.records()));
+    });
+}
+
+unsafe extern "C" {
+    fn pthread_cancel(thread: libc::pthread_t) -> i32;
+    fn pthread_setcancelstate(state: i32, old: *mut i32) -> i32;
+}
+
+/// Runs on a thread that ends at the first cancellation point, which would be the process's end here.
+fn on_a_cancelled_thread(call: impl FnOnce() + Send) {
+    const DISABLE: i32 = 1;
+    let cancelled = || {
+        // SAFETY: this thread's own id.
+        assert_eq!(unsafe { pthread_cancel(libc::pthread_self()) }, 0);
+        call();
+        // SAFETY: the old state is not asked for.
+        assert_eq!(unsafe { pthread_setcancelstate(DISABLE, null_mut()) }, 0);
+    };
+    std::thread::scope(|scope| scope.spawn(cancelled).join()).expect("it is not cut short");
+}
+
+#[test]
+fn the_first_use_of_a_thread_that_is_cancelled_is_finished() {
+    in_a_fresh_process(|| {
+        on_a_cancelled_thread(|| snaprng::fill(&mut [0; 64]).expect("bytes"));
+        assert_eq!(snaprng::Config::default().install(), Err(Error::AlreadyInstalled));
+    });
+}
+
+#[test]
+fn no_request_of_a_thread_that_is_cancelled_is_cut_short() {
+    in_worlds(&ALL, |_| {
+        // From here on the device is opened, polled, read and closed.
+        seccomp::install(&[(libc::SYS_getrandom, Answer::Fail(libc::ENOSYS))], Answer::Allow);
+        on_a_cancelled_thread(|| {
+            snaprng::reseed(b"by the device").expect("a rekey");
+            snaprng::fill(&mut [0; 64]).expect("bytes");
+        });
+    });
+}
+
+#[test]
+fn threads_of_a_child_that_are_cancelled_finish_their_first_use() {
+    in_worlds(&ALL, |_| {
+        child(Way::Fork, || on_a_cancelled_thread(|| snaprng::fill(&mut [0; 64]).expect("bytes")))
+            .join();
     });
 }
 

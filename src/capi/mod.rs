@@ -97,8 +97,10 @@ fn answer(outcome: Result<(), Error>) -> c_int {
     outcome.map_or_else(code, |()| SNAPRNG_OK)
 }
 
-/// Runs what may allocate, and so may panic.
+/// Runs what may allocate, and so may panic; and may close descriptors, at which threads are cancelled.
 fn guarded(body: impl FnOnce() -> c_int) -> c_int {
+    #[cfg(target_os = "linux")]
+    let _whole = crate::cancellation::Uncancelled::begin();
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(SNAPRNG_EINTERNAL)
 }
 

@@ -16,6 +16,7 @@ use super::page::WATCHED;
 use super::{
     Cause, Epoch, WitnessState, Words, World, agent_page, platform, process, sysgenid, vmclock,
 };
+use crate::cancellation::Uncancelled;
 use crate::policy::Facts;
 
 /// The real world. Without state of its own: witnesses belong to the process.
@@ -124,6 +125,9 @@ pub(crate) fn is_installed() -> bool {
 /// Installs once. `prepare` runs on the winner before anything else, whatever it stores is visible
 /// to everybody who finds the installation made.
 pub(crate) fn install(sources: Sources, prepare: impl FnOnce()) -> Installation {
+    let _whole = Uncancelled::begin();
+    // Dropped before that: there may be a descriptor in it, which is closed.
+    let sources = sources;
     match INSTALLED.attempt() {
         Attempt::Done => Installation::Found,
         Attempt::Busy => Installation::Busy,
@@ -180,6 +184,7 @@ fn try_agent_page(place: &Place) -> Option<Result<WitnessState, Cause>> {
 /// Tries again whatever is not in use: a device or file may have appeared since. What is in use
 /// stays. False if another thread is at it.
 pub(crate) fn rediscover() -> bool {
+    let _whole = Uncancelled::begin();
     let Attempt::Won = REDISCOVERY.attempt() else { return false };
     let named = NAMED.get();
     let is_missing =

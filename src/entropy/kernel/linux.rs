@@ -12,6 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Epoch, Error, FULL, Stamp};
+use crate::cancellation::Uncancelled;
 use crate::errno;
 use crate::syscall::getrandom;
 
@@ -36,6 +37,7 @@ pub(in super::super) fn fill(out: &mut [u8; FULL]) -> Result<(), Error> {
 }
 
 fn fill_from_device(out: &mut [u8; FULL]) -> Result<(), Errno> {
+    let _whole = Uncancelled::begin();
     wait_until_seeded()?;
     let device = open_device(c"/dev/urandom")?;
     let mut rest = &mut out[..];

@@ -6,6 +6,8 @@ use std::os::fd::{BorrowedFd, IntoRawFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::cancellation::Uncancelled;
+
 /// A file of procfs whose content identifies this process or this boot.
 ///
 /// The descriptor is opened at install and kept, so that a later sandbox or chroot cannot take it
@@ -77,6 +79,7 @@ impl Identity {
         if !same {
             return None;
         }
+        let _whole = Uncancelled::begin();
         let mut bytes = [0; 1024];
         let length = rustix::io::pread(fd, &mut bytes, 0).ok()?;
         let part = (self.part)(bytes.get(..length)?)?;
