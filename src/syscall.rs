@@ -1,8 +1,8 @@
 //! System calls that must be nothing else, by their numbers.
 //!
 //! rustix makes system calls itself where it has the assembly, and by libc on other machines (s390x,
-//! POWER, LoongArch) or where a crate of the program asks for that (its feature `use-libc`). These
-//! two it then looks for by `dlsym`, since older libcs lack them: in the middle of a request, in a
+//! POWER, LoongArch) or where a crate of the program asks for that (its feature `use-libc`).
+//! `getrandom` and `gettid` it then looks for by `dlsym`, since older libcs lack them: in the middle of a request, in a
 //! signal handler, in the child of a threaded process, where the loader's lock may be held for
 //! ever. And glibc's `getrandom` is a cancellation point, at which a thread would end in the midst
 //! of a rekey. The call by number is none of that.
@@ -21,6 +21,15 @@ pub(crate) fn getrandom(out: &mut [u8], flags: libc::c_uint) -> Result<usize, i3
 pub(crate) fn thread_id() -> u32 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+}
+
+/// Whether a thread of this process with this id exists. Ids are reused: a living one proves
+/// nothing, a dead one does.
+pub(crate) fn is_alive(thread: u32) -> bool {
+    let process = rustix::process::getpid().as_raw_nonzero().get();
+    // SAFETY: signal 0 is never delivered; the call only checks that the thread exists.
+    let answer = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
+    answer == 0 || errno::last() != libc::ESRCH
 }
 
 #[cfg(test)]

@@ -269,6 +269,14 @@ extern "C" fn on_open(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_voi
 
 /// Starts the first use on another thread, which stays in it until `MAY_GO_ON`.
 fn hold_a_first_use(at: &str) -> std::thread::JoinHandle<[u8; 32]> {
+    begin_a_first_use(at, on_open)
+}
+
+/// Starts the first use on another thread, and waits until it has come to that attempt to open.
+fn begin_a_first_use(
+    at: &str,
+    on_open: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void),
+) -> std::thread::JoinHandle<[u8; 32]> {
     HOLD_AT.store(at.parse().expect("a number"), Ordering::SeqCst);
     common::seccomp::on_trapped_call(on_open);
     let installer = std::thread::spawn(|| {
@@ -317,6 +325,34 @@ fn a_child_of_a_held_first_use_installs_for_itself() {
         MAY_GO_ON.store(true, Ordering::SeqCst);
         installer.join().expect("the installing thread");
         assert!(snaprng::generation().is_current());
+    });
+}
+
+/// Ends the thread that installs, at its nth attempt to open a file, as nothing of libc's would.
+extern "C" fn end_on_open(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    if OPENED.fetch_add(1, Ordering::SeqCst) == HOLD_AT.load(Ordering::SeqCst) {
+        IS_HELD.store(true, Ordering::SeqCst);
+        // SAFETY: ends this thread alone. Its stack stays as it is, and nobody joins it.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
+    common::seccomp::answer(context, -libc::ENOENT);
+}
+
+#[test]
+fn an_installation_whose_thread_has_ended_in_it_is_taken_over() {
+    in_fresh_processes(&HELD_AT, |at| {
+        drop(begin_a_first_use(at, end_on_open));
+        // Of libtest's, this one, and that one, which takes a moment to end.
+        let threads = || std::fs::read_dir("/proc/self/task").expect("procfs").count();
+        while threads() > 2 {
+            std::thread::yield_now();
+        }
+        let before: Generation = snaprng::generation();
+        assert!(before.is_current(), "the witnesses are there");
+        let board = Board::new(2, 1024);
+        child(Way::Fork, || draw_small(board.slot(0))).join();
+        draw_small(board.slot(1));
+        assert_nothing_repeats(&numbered("process", &board.records()));
     });
 }
 

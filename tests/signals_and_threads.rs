@@ -352,8 +352,10 @@ unsafe extern "C" {
 fn on_a_cancelled_thread(call: impl FnOnce() + Send) {
     const DISABLE: i32 = 1;
     let cancelled = || {
-        // SAFETY: this thread's own id.
-        assert_eq!(unsafe { pthread_cancel(libc::pthread_self()) }, 0);
+        // SAFETY: takes nothing.
+        let this = unsafe { libc::pthread_self() };
+        // SAFETY: a thread that exists.
+        assert_eq!(unsafe { pthread_cancel(this) }, 0);
         call();
         // SAFETY: the old state is not asked for.
         assert_eq!(unsafe { pthread_setcancelstate(DISABLE, null_mut()) }, 0);

@@ -26,12 +26,11 @@ use rustix::mm::{Advice, madvise};
 
 use crate::config::{self, ProcessTerms};
 use crate::entropy::SystemEntropy;
-use crate::errno;
 use crate::generator::Generator;
 use crate::sync::{
     self, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Exclusive, Ordering, compiler_fence,
 };
-use crate::syscall::thread_id;
+use crate::syscall::{is_alive, thread_id};
 use crate::world::{SystemWorld, World};
 
 use super::tls;
@@ -219,15 +218,6 @@ impl Seat {
         // SAFETY: as above; all zeros is a valid generator.
         unsafe { self.generator.write_bytes(0, 1) };
     }
-}
-
-/// Whether a thread of this process with this id exists. Ids are reused: a living one proves
-/// nothing, a dead one does.
-fn is_alive(thread: u32) -> bool {
-    let process = rustix::process::getpid().as_raw_nonzero().get();
-    // SAFETY: signal 0 is never delivered; the call only checks that the thread exists.
-    let answer = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
-    answer == 0 || errno::last() != libc::ESRCH
 }
 
 /// The seats of a chunk, mapped at its first use. `None` if there is no memory.

@@ -2,11 +2,15 @@
 //!
 //! The claim is a static word holding process and thread id of whoever is at work. It never
 //! blocks: a loser yields a bounded number of times and then goes another way; a signal handler on
-//! the winner's own thread goes that way at once. A child that finds the claim of a process that
-//! is not its own takes it over, since the thread that would finish it does not exist here.
+//! the winner's own thread goes that way at once. The claim of a thread that would finish it and
+//! does not exist any more, or not here, is taken over: a child finds its parent's, and anybody
+//! that of a thread which has ended in the middle (by `pthread_exit` in a signal handler).
+//!
+//! Limits: a child whose process and thread both have the ids of those that were at it, in a process
+//! namespace of its own, takes that for what it has interrupted itself.
 
 use crate::sync::{self, AtomicU64, Ordering};
-use crate::syscall::thread_id;
+use crate::syscall::{is_alive, thread_id};
 
 const OPEN: u64 = 0;
 const DONE: u64 = u64::MAX;
@@ -42,12 +46,12 @@ impl Claim {
 
     pub(super) fn attempt(&self) -> Attempt {
         let process = rustix::process::getpid().as_raw_nonzero().get() as u32;
-        self.attempt_by(process, thread_id())
+        self.attempt_by(process, thread_id(), is_alive)
     }
 
-    fn attempt_by(&self, process: u32, thread: u32) -> Attempt {
+    fn attempt_by(&self, process: u32, thread: u32, is_alive: impl Fn(u32) -> bool) -> Attempt {
         let mine = u64::from(process) << 32 | u64::from(thread);
-        for _ in 0..YIELDS {
+        for round in 0..=YIELDS {
             let seen = self.0.load(Ordering::Acquire);
             let holder = (seen >> 32) as u32;
             match seen {
@@ -55,6 +59,7 @@ impl Claim {
                 seen if seen == mine => return Attempt::Busy,
                 OPEN => {}
                 _ if holder != process => {}
+                _ if round == YIELDS && !is_alive(seen as u32) => {}
                 _ => {
                     sync::yield_now();
                     continue;
@@ -109,6 +114,16 @@ mod tests {
         std::thread::scope(|s| {
             s.spawn(|| assert!(matches!(claim.attempt(), Attempt::Busy)));
         });
+    }
+
+    #[test]
+    fn a_dead_threads_claim_is_taken_over() {
+        let claim = Claim::new();
+        let by = |thread, is_alive| claim.attempt_by(7, thread, move |_| is_alive);
+        assert!(matches!(by(1, true), Attempt::Won));
+        assert!(matches!(by(2, true), Attempt::Busy));
+        assert!(matches!(by(2, false), Attempt::Won));
+        assert!(matches!(by(2, false), Attempt::Busy), "its own is what it interrupted");
     }
 
     #[test]

@@ -21,7 +21,7 @@ def rows() -> list[tuple[str, list[str]]]:
 def missing(steps: set[str]) -> list[str]:
     """What is wrong with the table, a sentence each."""
     text = "\n".join(p.read_text() for place in PLACES for p in ROOT.glob(place) if p.is_file())
-    exists = steps | set(re.findall(r"(?:fn|def|name = |name=)\s*\"?([\w-]+)\"?", text))
+    exists = steps | set(re.findall(r"(?:fn|def|void|name = |name=)\s*\"?([\w-]+)\"?", text))
     found = [f"no test is named for: {claim}" for claim, tests in rows() if not tests]
     return found + [f"there is no `{test}`, which stands for: {claim}" for claim, tests in rows() for test in tests
                     if test not in exists]

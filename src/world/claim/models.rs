@@ -3,9 +3,10 @@ use crate::sync::explore;
 use loom::sync::Arc;
 use loom::thread;
 
-/// A process that claims, and one that does not exist any more.
+/// A process that claims, one that does not exist any more, and a thread that does not.
 const HERE: u32 = 7;
 const ELSEWHERE: u64 = 3 << 32 | 1;
+const ENDED: u32 = 9;
 
 /// The claim, what the winner makes, and how many won.
 struct Work {
@@ -24,7 +25,7 @@ impl Work {
     }
 
     fn attempt_by(&self, thread: u32) {
-        match self.claim.attempt_by(HERE, thread) {
+        match self.claim.attempt_by(HERE, thread, |holder| holder != ENDED) {
             Attempt::Won => {
                 assert_eq!(self.won.fetch_add(1, Ordering::Relaxed), 0, "two winners");
                 self.made.store(1, Ordering::Relaxed);
@@ -61,4 +62,9 @@ fn one_wins_and_nobody_sees_its_work_half_made() {
 #[test]
 fn one_takes_over_what_a_dead_parent_had_claimed() {
     explore_attempts("a dead parent's claim", ELSEWHERE);
+}
+
+#[test]
+fn one_takes_over_what_a_thread_that_has_ended_had_claimed() {
+    explore_attempts("a dead thread's claim", u64::from(HERE) << 32 | u64::from(ENDED));
 }
