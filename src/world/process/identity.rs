@@ -18,20 +18,37 @@ pub(super) struct Identity {
     inode: AtomicU64,
     /// A digest of the identifying part; 0 where it could not be read.
     digest: AtomicU64,
-    part: fn(&[u8]) -> Option<&[u8]>,
+    part: Part,
 }
 
-/// Field 22 of `/proc/self/stat`, the start time in clock ticks since boot (proc_pid_stat(5)).
-pub(super) static START_TIME: Identity = Identity::new(|stat| {
-    // The command name in parentheses may hold blanks: count from behind it, at field 3.
-    let after = stat.iter().rposition(|&b| b == b')')?;
-    stat.get(after..)?.split(|&b| b == b' ').nth(20)
-});
+/// What of a file identifies. Not a function that is pointed to: no request calls through a register.
+enum Part {
+    /// Field 22 of `/proc/self/stat`, the start time in clock ticks since boot (proc_pid_stat(5)).
+    StartTime,
+    Beginning(usize),
+}
 
-pub(super) static BOOT_ID: Identity = Identity::new(|id| id.get(..36));
+impl Part {
+    fn of<'a>(&self, content: &'a [u8]) -> Option<&'a [u8]> {
+        match *self {
+            Self::StartTime => {
+                // The command name in parentheses may hold blanks: count from behind it, at field 3.
+                let after = content.iter().rposition(|&b| b == b')')?;
+                content.get(after..)?.split(|&b| b == b' ').nth(20)
+            }
+            Self::Beginning(length) => content.get(..length),
+        }
+    }
+}
+
+/// Of `/proc/self/stat`.
+pub(super) static START_TIME: Identity = Identity::new(Part::StartTime);
+
+/// Of `/proc/sys/kernel/random/boot_id`, a UUID.
+pub(super) static BOOT_ID: Identity = Identity::new(Part::Beginning(36));
 
 impl Identity {
-    const fn new(part: fn(&[u8]) -> Option<&[u8]>) -> Self {
+    const fn new(part: Part) -> Self {
         Self {
             descriptor: AtomicI32::new(-1),
             device: AtomicU64::new(0),
@@ -82,7 +99,7 @@ impl Identity {
         let _whole = Uncancelled::begin();
         let mut bytes = [0; 1024];
         let length = rustix::io::pread(fd, &mut bytes, 0).ok()?;
-        let part = (self.part)(bytes.get(..length)?)?;
+        let part = self.part.of(bytes.get(..length)?)?;
         // FNV-1a: compared for equality with an earlier one of the same file, nothing more.
         let digest = part.iter().fold(0xcbf2_9ce4_8422_2325, |h: u64, &b| {
             (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)

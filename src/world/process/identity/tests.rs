@@ -14,7 +14,7 @@ use super::*;
 fn file_with(content: &[u8]) -> (File, Identity) {
     let file: File = rustix::fs::memfd_create(c"identity", MemfdFlags::CLOEXEC).unwrap().into();
     file.write_all_at(content, 0).unwrap();
-    let identity = Identity::new(|content| Some(content));
+    let identity = Identity::new(Part::Beginning(content.len()));
     let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
     identity.open(&path);
     identity.record();
@@ -31,8 +31,8 @@ fn replace(identity: &Identity, file: &File) {
 #[test]
 fn the_start_time_is_field_22_whatever_the_command_is_called() {
     let stat = b"42 (a ) b) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 START 20";
-    assert_eq!((START_TIME.part)(stat), Some(&b"START"[..]));
-    assert_eq!((START_TIME.part)(b"nonsense"), None);
+    assert_eq!(Part::StartTime.of(stat), Some(&b"START"[..]));
+    assert_eq!(Part::StartTime.of(b"nonsense"), None);
 }
 
 #[test]
