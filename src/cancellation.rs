@@ -4,7 +4,7 @@
 //! `open`, `read`, `poll`, even the `close` of a descriptor that goes out of scope. Its stack is then
 //! unwound past destructors, and what it was at stays half done: an installation would stay taken
 //! for ever, and every request of the process would go to the kernel. So whatever comes to such a
-//! point is [`Uncancelled`], and no function of this library is one.
+//! point is [`Uncancelled`]: no request is one, no installation, and no function of the C ABI.
 //!
 //! Limits: a thread that has made itself cancellable at any instruction
 //! (`PTHREAD_CANCEL_ASYNCHRONOUS`) may call no function that does not allow it, and none here does.

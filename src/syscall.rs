@@ -1,11 +1,11 @@
 //! System calls that must be nothing else, by their numbers.
 //!
 //! rustix makes system calls itself where it has the assembly, and by libc on other machines (s390x,
-//! POWER, LoongArch) or where a crate of the program asks for that (its feature `use-libc`).
-//! `getrandom` and `gettid` it then looks for by `dlsym`, since older libcs lack them: in the middle of a request, in a
-//! signal handler, in the child of a threaded process, where the loader's lock may be held for
-//! ever. And glibc's `getrandom` is a cancellation point, at which a thread would end in the midst
-//! of a rekey. The call by number is none of that.
+//! POWER, LoongArch) or where a crate of the program asks for that (its feature `use-libc`). It then
+//! looks for `getrandom` and `gettid` by `dlsym`, since older libcs lack them: in the middle of a
+//! request, in a signal handler, in the child of a threaded process, where the loader's lock may
+//! be held for ever. And glibc's `getrandom` is a cancellation point, at which a thread would end
+//! in the midst of a rekey. The call by number is none of that. `errno` may change.
 #![allow(unsafe_code, reason = "system calls")]
 
 use crate::errno;
@@ -17,9 +17,9 @@ pub(crate) fn getrandom(out: &mut [u8], flags: libc::c_uint) -> Result<usize, i3
     usize::try_from(answer).map_err(|_| errno::last())
 }
 
-/// The id of this thread in its process's namespace.
+/// The id of this thread; one that no thread has where a filter forbids to ask.
 pub(crate) fn thread_id() -> u32 {
-    // SAFETY: takes nothing and cannot fail.
+    // SAFETY: takes nothing.
     unsafe { libc::syscall(libc::SYS_gettid) as u32 }
 }
 

@@ -283,8 +283,8 @@ fn map(length: usize) -> Option<*mut c_void> {
 #[cfg(all(test, loom))]
 unsafe fn unmap(_: *mut c_void, _: usize) {}
 
-/// By libc, whose mappings sanitizers know of. They take an address that one thread unmaps and
-/// another is given for the same memory, and what both write there for a race.
+/// By libc, so that sanitizers know of it: to them, an address that one thread unmaps and another is
+/// given would be the same memory still, and what both write there a race.
 #[cfg(not(all(test, loom)))]
 fn map(length: usize) -> Option<*mut c_void> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;

@@ -190,8 +190,9 @@ impl Mapping {
     }
 
     /// Moves the mapping over `page`, where it stays for the life of the process.
-    /// By libc: where rustix goes by libc, too, it passes a flag of `mmap` (seen in 1.1.6), which
-    /// the kernel refuses.
+    ///
+    /// By libc itself: rustix, where it goes by libc, passes a flag of `mmap` (seen in 1.1.6),
+    /// which the kernel refuses.
     pub(super) fn move_over(self, page: &'static Page) -> Result<(), Cause> {
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         // SAFETY: `page` is page-aligned, at least `length` bytes long, and consists of atomics
