@@ -227,7 +227,7 @@ MIRI_TESTS = ["entropy::", "environment::", "policy::", "world::cause", "world::
               "cipher::tests::a_s", "cipher::tests::the", "cipher::tests::later"]
 #: What Miri does not know, and what it would take minutes for.
 MIRI_KNOWS_NOT = ["kernel::linux", "device", "it_gives_bytes", "every_state_serves", "a_clock_that_every_vdso",
-                  "the_time_stamp", "the_real_", "cpu_and_firmware", "a_mapped_header", "threads_have_other_ids",
+                  "the_time_stamp", "the_real_", "cpu_and_firmware", "a_mapped_header", "another_thread_waits",
                   "process::identity"]
 MIRI_TAKES_LONG = ["what_is_no_image", "settling_ends", "output_of_a_request", "a_dropped_page_does_not_restart",
                    "absorbs_at_each_stage", "a_new_machine_unsettles", "per_call_draws", "a_late_witness_never",
