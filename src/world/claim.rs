@@ -127,6 +127,22 @@ mod tests {
     }
 
     #[test]
+    fn whether_a_thread_lives_is_asked_once_and_of_this_process_alone() {
+        let asked = core::cell::Cell::new(0);
+        let lives = |_| {
+            asked.set(asked.get() + 1);
+            true
+        };
+        let claim = Claim::new();
+        assert!(matches!(claim.attempt_by(7, 1, lives), Attempt::Won));
+        assert!(matches!(claim.attempt_by(7, 2, lives), Attempt::Busy));
+        assert_eq!(asked.get(), 1);
+        // A thread here may have the id of one there.
+        assert!(matches!(claim.attempt_by(8, 2, lives), Attempt::Won));
+        assert_eq!(asked.get(), 1);
+    }
+
+    #[test]
     fn a_dead_parents_claim_is_taken_over() {
         let claim = Claim(AtomicU64::new(u64::from(u32::MAX - 1) << 32 | 1));
         assert!(matches!(claim.attempt(), Attempt::Won));
