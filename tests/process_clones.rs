@@ -341,14 +341,14 @@ extern "C" fn end_on_open(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c
 #[test]
 fn an_installation_whose_thread_has_ended_in_it_is_taken_over() {
     in_fresh_processes(&HELD_AT, |at| {
-        drop(begin_a_first_use(at, end_on_open));
-        // Of libtest's, this one, and that one, which takes a moment to end.
         let threads = || std::fs::read_dir("/proc/self/task").expect("procfs").count();
-        while threads() > 2 {
+        let before = threads();
+        drop(begin_a_first_use(at, end_on_open));
+        // It takes a moment to end.
+        while threads() > before {
             std::thread::yield_now();
         }
-        let before: Generation = snaprng::generation();
-        assert!(before.is_current(), "the witnesses are there");
+        assert!(snaprng::generation().is_current(), "the witnesses are there");
         let board = Board::new(2, 1024);
         child(Way::Fork, || draw_small(board.slot(0))).join();
         draw_small(board.slot(1));

@@ -63,8 +63,8 @@ def optimized_tests(skips):
 
 
 def rustix_by_libc(_skips):
-    """The library where rustix, which it calls the system through, does so by libc: on machines whose assembly that has
-    not, and wherever a crate of the same program asks for it."""
+    """The library where rustix, by which it calls the system, does so by libc: on machines for which that has no
+    assembly, and wherever a crate of the same program asks for it."""
     need_rust()
     flags = {"RUSTFLAGS": "--cfg rustix_use_libc", "CARGO_TARGET_DIR": str(target_folder("by-libc"))}
     cargo("test", "--package=snaprng", "--locked", "--no-fail-fast", "--lib", *(f"--test={name}" for name in SYSTEM), **flags)
