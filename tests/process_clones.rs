@@ -252,9 +252,14 @@ static HOLD_AT: AtomicUsize = AtomicUsize::new(usize::MAX);
 static IS_HELD: AtomicBool = AtomicBool::new(false);
 static MAY_GO_ON: AtomicBool = AtomicBool::new(false);
 
+/// Counts an attempt to open a file. Whether it is the one that the test is about.
+fn is_the_one() -> bool {
+    OPENED.fetch_add(1, Ordering::SeqCst) == HOLD_AT.load(Ordering::SeqCst)
+}
+
 /// Answers `openat` of the installing thread, and holds it in one of them.
-extern "C" fn on_open(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    if OPENED.fetch_add(1, Ordering::SeqCst) == HOLD_AT.load(Ordering::SeqCst) {
+extern "C" fn hold_on_open(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    if is_the_one() {
         // A handler on the thread that installs gets bytes at once, or it would wait for itself.
         let mut bytes = [0; 32];
         snaprng::fill(&mut bytes).expect("bytes in a handler on the installing thread");
@@ -269,7 +274,7 @@ extern "C" fn on_open(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_voi
 
 /// Starts the first use on another thread, which stays in it until `MAY_GO_ON`.
 fn hold_a_first_use(at: &str) -> std::thread::JoinHandle<[u8; 32]> {
-    begin_a_first_use(at, on_open)
+    begin_a_first_use(at, hold_on_open)
 }
 
 /// Starts the first use on another thread, and waits until it has come to that attempt to open.
@@ -328,9 +333,9 @@ fn a_child_of_a_held_first_use_installs_for_itself() {
     });
 }
 
-/// Ends the thread that installs, at its nth attempt to open a file, as nothing of libc's would.
+/// Answers `openat` of the installing thread, and ends it in one of them, as nothing of libc's would.
 extern "C" fn end_on_open(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    if OPENED.fetch_add(1, Ordering::SeqCst) == HOLD_AT.load(Ordering::SeqCst) {
+    if is_the_one() {
         IS_HELD.store(true, Ordering::SeqCst);
         // SAFETY: ends this thread alone. Its stack stays as it is, and nobody joins it.
         unsafe { libc::syscall(libc::SYS_exit, 0) };

@@ -67,7 +67,8 @@ def rustix_by_libc(_skips):
     assembly, and wherever a crate of the same program asks for it."""
     need_rust()
     flags = {"RUSTFLAGS": "--cfg rustix_use_libc", "CARGO_TARGET_DIR": str(target_folder("by-libc"))}
-    cargo("test", "--package=snaprng", "--locked", "--no-fail-fast", "--lib", *(f"--test={name}" for name in SYSTEM), **flags)
+    tests_of_it = ["--lib", *(f"--test={name}" for name in SYSTEM)]
+    cargo("test", "--package=snaprng", "--locked", "--no-fail-fast", *tests_of_it, **flags)
 
 
 #: Tests of what the library asks of the system.
